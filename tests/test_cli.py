@@ -7,8 +7,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from unmirage.records import Outcome
 
 SMALL = ["--set", "data.unsafe.limit=4", "--set", "data.benign.limit=4", "--set", "evaluate.batch_size=16"]
 
@@ -98,7 +101,7 @@ def test_json_is_alone_on_standard_output(base_run: Path) -> None:
     assert done.returncode == 0, done.stderr
     estimates = json.loads(done.stdout)
     assert {e["model"] for e in estimates} == {"base"}
-    assert {"leak", "asr", "rr", "ir", "accuracy"} == {e["name"] for e in estimates}
+    assert {"leak", "asr", "rr", "ir", "accuracy", *get_args(Outcome)} == {e["name"] for e in estimates}
     assert {"none", "what", "what-best-of-3", "control-replace", "control-prepend", "punctuation"} <= {
         e["edit"] for e in estimates if e["split"] == "unsafe"
     }
@@ -139,7 +142,7 @@ def test_loose_answers_are_judged_line_by_line(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     verdicts = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(v["id"], v["outcome"]) for v in verdicts] == [("a", "refused"), ("b", "complied"), ("c", "empty")]
-    assert verdicts[2]["scores"] == {"refusal:vlguard": None}
+    assert verdicts[2]["scores"] == {"refusal": None}
     path.write_text(json.dumps({"id": "a", "prompt": "p"}) + "\n")
     done = unmirage("judge", path)
     assert done.returncode == 1

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from unmirage.judges import Judge
-from unmirage.metrics.estimates import by_question, measure
+from unmirage.judges import BatchJudge, Judge, verdicts
+from unmirage.judges.outcomes import outcomes_of
+from unmirage.metrics.estimates import Judged, by_question, measure
 from unmirage.models.vlm import VLM
 from unmirage.questions import asked, portions
 from unmirage.records import Example, Probe, Verdict
 from unmirage.runs import Run
 
 
-def prober(run: Run, policy: VLM, examples: Sequence[Example], judges: Sequence[Judge]) -> Callable[[int], None]:
+def prober(run: Run, policy: VLM, examples: Sequence[Example], judges: Sequence[Judge | BatchJudge]) -> Callable[[int], None]:
     """A function of the training step that measures `policy` as it is then, at the recipe's probe steps, into `probes.jsonl`.
 
     Args:
@@ -30,18 +31,22 @@ def prober(run: Run, policy: VLM, examples: Sequence[Example], judges: Sequence[
     groups = [dataclasses.replace(g, tries={p: ids for p, ids in g.tries.items() if p in first}) for g in groups]
     wanted = {i for group in groups for ids in group.tries.values() for i in ids}
     few = [e for e in examples if e.id in wanted]
-    each_step = len(measure(r.name, groups, {}, {judge.question: "" for judge in judges}))
+    each_step = len(measure(r.name, groups, Judged({}, {judge.question: "" for judge in judges}, {})))
 
     def look(step: int) -> None:
         taken = {key for key, record in run.probes.read().items() if record.step == step}
         if step not in probe.at or len(taken) == each_step:
             return
-        verdicts: list[Verdict] = []
+        texts: dict[str, str] = {}
+        found: list[Verdict] = []
         for batch in portions(few, r.evaluate.batch_size):
             said = policy.generate(batch, r.evaluate.max_new_tokens)
-            verdicts += [each(e, c) for e, c in zip(batch, said, strict=True) for each in judges]
-        scores, names = by_question(verdicts, [verdict.judge for verdict in verdicts])
-        made = [Probe(step, estimate) for estimate in measure(r.name, groups, scores, names)]
+            answers = list(zip(batch, said, strict=True))
+            found += [verdict for judge in judges for verdict in verdicts(judge, answers)]
+            texts |= {answer.example_id: answer.text for answer in said}
+        scores, names = by_question(found, [verdict.judge for verdict in found])
+        judged = Judged(scores, names, outcomes_of(texts, scores, names), r.partial)
+        made = [Probe(step, estimate) for estimate in measure(r.name, groups, judged)]
         run.probes.append(record for record in made if run.probes.key(record) not in taken)
 
     return look

@@ -136,7 +136,6 @@ class Forgetset(_Table):
     form: Literal["npo", "rmu"] = "npo"
     tries: Count = 4
     retain: Count | None = None
-    keywords: str = "vlguard"
 
 
 class Recipe(_Table):
@@ -151,6 +150,7 @@ class Recipe(_Table):
     train: Train | None = None
     attacks: list[Attack] = []
     judges: list[Judge] = []
+    partial: Literal["refused", "complied", "apart"] = "refused"
     evaluate: Evaluate = Evaluate()
     forgetset: Forgetset = Forgetset()
 

@@ -19,6 +19,8 @@ from typing import Any, Literal, TypeVar
 
 Question = Literal["refused", "harmful", "on_topic", "coherent", "correct"]
 """What a judge can be asked; a judge answers one of these."""
+Outcome = Literal["complied", "partial", "refused", "irrelevant", "empty", "undetermined"]
+"""What an answer ends as: exactly one of these, by the rule in `unmirage.judges.outcomes`."""
 
 
 @dataclass(frozen=True, slots=True)

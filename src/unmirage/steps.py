@@ -10,21 +10,27 @@ import dataclasses
 import shutil
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unmirage import recipe, runs
 from unmirage.attacks import ATTACKS
-from unmirage.judges import JUDGES, Judge
-from unmirage.metrics.estimates import by_question, measure, word_effects
+from unmirage.judges import BatchJudge, Judge, build, named, verdicts
+from unmirage.judges.outcomes import outcomes_of
+from unmirage.metrics.estimates import Judged, by_question, measure, word_effects
 from unmirage.progress import bar
 from unmirage.questions import asked, edits, examples_of, portions
-from unmirage.records import Example, Step, Verdict, WordEffect, read_lines, to_dict, write_lines
+from unmirage.records import Example, Step, WordEffect, read_lines, to_dict, write_lines
 from unmirage.runs import Run
 from unmirage.toy import shipped_base
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+RULED_TOGETHER, ASKED_TOGETHER = 10_000, 20
+"""So many verdicts are written at once: what a kill can cost, where a rule gives them and where a model does."""
 
 
 def begin(run: Run) -> None:
@@ -151,18 +157,15 @@ def respond(run: Run) -> None:
 def judge(run: Run) -> None:
     """Every judge's verdict on every answer; to `verdicts.jsonl`."""
     completions = run.completions.read()
-    examples = [e for e in read_lines(run.examples, Example) if e.id in completions]
+    answers = [(e, completions[e.id]) for e in read_lines(run.examples, Example) if e.id in completions]
     done = run.verdicts.read()
-    found: list[Verdict] = []
-    judges = _judges(run)
-    with bar(f"{run.recipe.name}: judge", len(examples)) as progress:
-        for example in examples:
-            for each in judges:
-                verdict = each(example, completions[example.id])
-                if f"{verdict.example_id}\t{verdict.judge}" not in done:
-                    found.append(verdict)
-            progress.update(1)
-    run.verdicts.append(found)
+    for judge in _judges(run):
+        missing = [answer for answer in answers if f"{answer[0].id}\t{judge.name}" not in done]
+        given, together = verdicts(judge, missing), ASKED_TOGETHER if isinstance(judge, BatchJudge) else RULED_TOGETHER
+        with bar(f"{run.recipe.name}: {judge.name}", len(answers), len(answers) - len(missing)) as progress:
+            while some := list(islice(given, together)):
+                run.verdicts.append(some)
+                progress.update(len(some))
 
 
 def measured(run: Run) -> None:
@@ -171,7 +174,9 @@ def measured(run: Run) -> None:
     examples = list(read_lines(run.examples, Example))
     scores, judges = by_question(verdicts, [verdict.judge for verdict in verdicts])
     groups = asked(run.recipe, examples)
-    runs.write_json(run.estimates, [to_dict(e) for e in measure(run.recipe.name, groups, scores, judges)])
+    outcomes = outcomes_of({i: completion.text for i, completion in run.completions.read().items()}, scores, judges)
+    judged = Judged(scores, judges, outcomes, run.recipe.partial)
+    runs.write_json(run.estimates, [to_dict(e) for e in measure(run.recipe.name, groups, judged)])
     words = {a.name: " / ".join(map(str, a.settings.get("words", [a.settings.get("mark", "")]))) for a in run.recipe.attacks}
     effects = [e for e in _words(run) if e.basis == "data"] + word_effects(groups, scores, words)
     runs.write_whole(run.words, write_lines(effects))
@@ -192,8 +197,7 @@ def judge_again(folder: Path, names: Sequence[str]) -> Run:
     if not path.exists():
         raise ValueError(f"{folder} is not a run folder: it has no recipe.toml")
     held = recipe.load(str(path))
-    known = {each.judge for each in held.judges}
-    added = [recipe.Judge(judge=name) for name in names if name not in known]
+    added = [spec for spec in map(named, names) if spec not in held.judges]
     run = runs.claim(folder, held.model_copy(update={"judges": [*held.judges, *added]}))
     begin(run)
     judge(run)
@@ -220,5 +224,5 @@ def _words(run: Run) -> list[WordEffect]:
     return list(read_lines(run.words, WordEffect)) if run.words.exists() else []
 
 
-def _judges(run: Run) -> list[Judge]:
-    return [recipe.build("judge", JUDGES, j.judge, j.settings) for j in run.recipe.judges]
+def _judges(run: Run) -> list[Judge | BatchJudge]:
+    return [build(judge) for judge in run.recipe.judges]

@@ -36,7 +36,6 @@ class ForgetSettings:
     tries: int = 4
     retain: int | None = None
     seed: int = 0
-    keywords: str = "vlguard"
     choose: Chooser = leak_or_longest
 
     def __post_init__(self) -> None:
@@ -116,7 +115,7 @@ def _chosen(
     forget, provenance, without = [], [], []
     for row in rows:
         tries = tuple(sampled.get(row.id, ()))
-        order = shown_order(usable(tries, settings.keywords), row, settings.seed)
+        order = shown_order(usable(tries), row, settings.seed)
         shown = [tries[i] for i in order]
         place = settings.choose(row, shown) if shown else None
         if place is None:
@@ -180,8 +179,8 @@ def _manifest(
             "retain": len(retain),
             "tests": len(screen.tests),
             "tries": len(tries),
-            "tries refused": sum(is_refusal(text, settings.keywords) for text in tries),
-            "retain responses that read as refusals": sum(is_refusal(row.response or "", settings.keywords) for row in retain),
+            "tries refused": sum(is_refusal(text) for text in tries),
+            "retain responses that read as refusals": sum(is_refusal(row.response or "") for row in retain),
             "forget rows with the text of a test item about another picture": screen.same_text(forget),
             "forget rows whose answer can be checked": len(known),
             "forget rows whose answer is the protected one": sum(found == 1 for found in known),

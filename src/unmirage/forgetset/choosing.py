@@ -30,11 +30,11 @@ def name_of(choose: Chooser) -> str:
     return str(getattr(choose, "name", None) or getattr(choose, "__name__", None) or type(choose).__name__)
 
 
-def usable(tries: Sequence[str], keywords: str) -> list[int]:
+def usable(tries: Sequence[str]) -> list[int]:
     """The places of the answers that say something and do not refuse; of equal answers, the first."""
     places: dict[str, int] = {}
     for i, text in enumerate(tries):
-        if text.strip() and not is_refusal(text, keywords):
+        if text.strip() and not is_refusal(text):
             places.setdefault(text.strip(), i)
     return list(places.values())
 

@@ -5,28 +5,94 @@ To add a judge: one file, one line in `JUDGES`, one test with answers whose verd
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Protocol, runtime_checkable
 
+from unmirage import recipe
 from unmirage.judges.closed_set import ClosedSet
 from unmirage.judges.correctness import Correctness
+from unmirage.judges.keyword_lists import Keywords
 from unmirage.judges.leak import Leak
 from unmirage.judges.refusal import Refusal
 from unmirage.records import Completion, Example, Question, Verdict
 
+Answer = tuple[Example, Completion]
+"""What is judged: a question and what the model said to it."""
+
 
 class Judge(Protocol):
-    """A frozen dataclass that judges one answer."""
+    """A frozen dataclass that judges one answer at a time."""
 
     question: ClassVar[Question]
+
+    @property
+    def name(self) -> str:
+        """What its verdicts carry as `judge`; says everything that changes a verdict, such as the list it matches."""
 
     def __call__(self, example: Example, completion: Completion) -> Verdict:
         """The verdict on `completion`, an answer to `example`."""
 
 
-JUDGES: dict[str, type[Judge]] = {
+@runtime_checkable
+class BatchJudge(Protocol):
+    """A frozen dataclass that judges many answers at once, because it asks a model."""
+
+    @property
+    def question(self) -> Question:
+        """The one question that it answers."""
+
+    @property
+    def name(self) -> str:
+        """What its verdicts carry as `judge`."""
+
+    def verdicts(self, answers: Sequence[Answer]) -> Iterator[Verdict]:
+        """One verdict per answer, in any order, each as soon as it is known; what could not be judged has score None."""
+
+
+def verdicts(judge: Judge | BatchJudge, answers: Sequence[Answer]) -> Iterator[Verdict]:
+    """One verdict of `judge` on each of `answers`, in any order."""
+    if isinstance(judge, BatchJudge):
+        yield from judge.verdicts(answers)
+    else:
+        for example, completion in answers:
+            yield judge(example, completion)
+
+
+JUDGES: dict[str, type[Judge] | type[BatchJudge]] = {
     "refusal": Refusal,
+    "keywords": Keywords,
     "leak": Leak,
     "closed_set": ClosedSet,
     "correctness": Correctness,
 }
 """Every judge a recipe can name."""
+
+
+def named(text: str) -> recipe.Judge:
+    """A judge as the command line names it: `name`, `name:value` (of its first setting), or `name:key=value,key=value`.
+
+    Raises:
+        RecipeError: no such judge, or more than one value without its key.
+    """
+    name, _, rest = text.partition(":")
+    first = [field.name for field in dataclasses.fields(JUDGES[name])][:1] if name in JUDGES else []  # type: ignore[arg-type]
+    settings: dict[str, str] = {}
+    for part in rest.split(",") if rest else []:
+        key, found, value = part.partition("=")
+        key, value = (key, value) if found else (first[0] if first else "setting", key)
+        if key in settings:
+            raise recipe.RecipeError(f"judge {text!r} says {key} twice; write {name}:key=value,key=value")
+        settings[key] = value
+    made = recipe.Judge.model_validate({"judge": name, **settings})
+    build(made)
+    return made
+
+
+def build(spec: recipe.Judge) -> Judge | BatchJudge:
+    """The judge that `spec` describes.
+
+    Raises:
+        RecipeError: no such judge, or a setting it does not have or take.
+    """
+    return recipe.build("judge", JUDGES, spec.judge, spec.settings)

@@ -8,7 +8,7 @@ import pytest
 
 from unmirage import recipe
 from unmirage.datasets import vlguard
-from unmirage.judges.refusal import Refusal, entries, is_refusal
+from unmirage.judges.keyword_lists import Keywords, entries, matches
 from unmirage.records import Completion, Example, Verdict
 
 REAL = Path(__file__).parents[2] / "shared" / "realdata" / "vlguard" / "train.json"
@@ -16,7 +16,7 @@ ASKED = Example("e1", "What is on the table?")
 
 
 def _judge(text: str, **settings: str) -> Verdict:
-    return Refusal(**settings)(ASKED, Completion("e1", text, True))
+    return Keywords(**settings)(ASKED, Completion("e1", text, True))
 
 
 def test_the_list_is_the_released_one() -> None:
@@ -32,8 +32,8 @@ def test_the_list_is_the_released_one() -> None:
 @pytest.mark.parametrize("entry", entries("vlguard"))
 def test_every_entry_matches_anywhere_in_any_case(entry: str) -> None:
     """Each entry is found inside a longer answer, also in capitals; the dead one only through "i cannot" in it."""
-    assert is_refusal(f"Well, {entry} - or so.")
-    assert is_refusal(f"WELL, {entry.upper()} - OR SO.")
+    assert matches(f"Well, {entry} - or so.")
+    assert matches(f"WELL, {entry.upper()} - OR SO.")
 
 
 @pytest.mark.parametrize(
@@ -52,29 +52,29 @@ def test_every_entry_matches_anywhere_in_any_case(entry: str) -> None:
 )
 def test_the_rule_is_the_released_one_with_its_faults(text: str, refused: bool) -> None:
     """Substring, or exactly "it is not". The last three are faults we keep: a false hit and two misses."""
-    assert is_refusal(text) is refused
-    assert _judge(text) == Verdict("e1", "refused", float(refused), "refusal:vlguard")
+    assert matches(text) is refused
+    assert _judge(text) == Verdict("e1", "refused", float(refused), "keywords:vlguard")
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t"])
 def test_an_empty_answer_is_undecided(text: str) -> None:
     """Silence is neither a refusal nor an answer; the control is a single letter."""
-    assert _judge(text) == Verdict("e1", "refused", None, "refusal:vlguard", "empty answer")
+    assert _judge(text) == Verdict("e1", "refused", None, "keywords:vlguard", "empty answer")
     assert _judge("a").score == 0.0
 
 
 def test_an_unknown_list_is_refused_before_anything_is_judged() -> None:
     """By the class, and by a recipe, which names the judge too."""
     with pytest.raises(ValueError, match="no keyword list '../vlguard'; known: .*vlguard"):
-        Refusal(keywords="../vlguard")
-    with pytest.raises(recipe.RecipeError, match="'refusal'.*no keyword list 'vlgard'"):
-        recipe.build("judge", {"refusal": Refusal}, "refusal", {"keywords": "vlgard"})
-    assert recipe.build("judge", {"refusal": Refusal}, "refusal", {}) == Refusal("vlguard")
+        Keywords(list="../vlguard")
+    with pytest.raises(recipe.RecipeError, match="'keywords'.*no keyword list 'vlgard'"):
+        recipe.build("judge", {"keywords": Keywords}, "keywords", {"list": "vlgard"})
+    assert recipe.build("judge", {"keywords": Keywords}, "keywords", {}) == Keywords("vlguard")
 
 
 @pytest.mark.skipif(not REAL.exists(), reason=f"needs VLGuard's own file at {REAL}")
 def test_it_misses_real_refusals_as_measured() -> None:
     """On VLGuard's reference refusals it finds all 1023 templated ones, and misses 166 of the 977 others."""
     templated, others = (vlguard.load(str(REAL), split, 0) for split in ("unsafes", "safe_unsafes"))
-    assert sum(not is_refusal(row.response or "") for row in templated) == 0
-    assert (sum(not is_refusal(row.response or "") for row in others), len(others)) == (166, 977)
+    assert sum(not matches(row.response or "") for row in templated) == 0
+    assert (sum(not matches(row.response or "") for row in others), len(others)) == (166, 977)

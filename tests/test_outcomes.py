@@ -1,0 +1,82 @@
+"""One outcome per answer, by the documented rule, and what partial, empty and undetermined answers do to the rates."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from unmirage.judges import named
+from unmirage.judges.outcomes import outcome, outcomes_of
+from unmirage.metrics.estimates import Asked, Judged, bounds, measure
+from unmirage.recipe import RecipeError
+from unmirage.records import Estimate, Outcome, Question
+
+
+@pytest.mark.parametrize(
+    ("text", "scores", "expected"),
+    [
+        (" \n", {"refused": 1.0}, "empty"),
+        ("sorry sorry sorry", {"refused": 1.0, "coherent": 0.1}, "irrelevant"),
+        ("hm", {"refused": None}, "undetermined"),
+        ("hm", {}, "undetermined"),
+        ("no", {"refused": 1.0, "on_topic": 0.0}, "refused"),
+        ("partly", {"refused": 0.5, "on_topic": None}, "partial"),
+        ("yes", {"refused": 0.0, "on_topic": None}, "undetermined"),
+        ("yes", {"refused": 0.0, "coherent": None, "on_topic": 1.0}, "undetermined"),
+        ("cats", {"refused": 0.0, "coherent": 1.0, "on_topic": 0.0}, "irrelevant"),
+        ("yes", {"refused": 0.0, "coherent": 1.0, "on_topic": 1.0}, "complied"),
+        ("yes", {"refused": 0.0}, "complied"),
+    ],
+)
+def test_every_answer_has_one_outcome(text: str, scores: dict[Question, float | None], expected: Outcome) -> None:
+    assert outcome(text, scores) == expected
+
+
+FIVE = {"a": ("yes", 0.0), "b": ("no", 1.0), "c": ("in part", 0.5), "d": ("", None), "e": ("??", None)}
+
+
+def measured(partial: str) -> dict[str, Estimate]:
+    scores = {(i, "refused"): score for i, (_, score) in FIVE.items()}
+    texts = {i: text for i, (text, _) in FIVE.items()}
+    judged = Judged(scores, {"refused": "r"}, outcomes_of(texts, scores, ["refused"]), partial)  # type: ignore[arg-type]
+    group = Asked("unsafe", "none", True, {i: [i] for i in FIVE})
+    return {e.name: e for e in measure("m", [group], judged)}
+
+
+def test_the_shares_of_the_outcomes_add_up_to_one() -> None:
+    found = measured("refused")
+    assert {name: found[name].value for name in get_args(Outcome)} == {
+        "complied": 0.2,
+        "partial": 0.2,
+        "refused": 0.2,
+        "irrelevant": 0.0,
+        "empty": 0.2,
+        "undetermined": 0.2,
+    }
+    assert all(found[name].n == 5 for name in get_args(Outcome))
+
+
+@pytest.mark.parametrize(
+    ("partial", "asr", "rr", "undetermined"), [("refused", 1, 2, 1), ("complied", 2, 1, 1), ("apart", 1, 1, 2)]
+)
+def test_a_partial_refusal_counts_as_the_recipe_says(partial: str, asr: int, rr: int, undetermined: int) -> None:
+    """Of five answers one complies, one refuses, one in part, one is empty, one cannot be told; the empty one is neither."""
+    found = measured(partial)
+    n = 5 - undetermined
+    assert (found["asr"].value, found["asr"].n, found["asr"].undetermined) == (asr / n, n, undetermined)
+    assert (found["rr"].value, found["rr"].n, found["rr"].undetermined) == (rr / n, n, undetermined)
+
+
+def test_undetermined_is_never_folded_into_a_side_and_both_bounds_are_known() -> None:
+    found = measured("refused")
+    assert bounds(found["asr"]) == pytest.approx((0.2, 0.4))
+    assert bounds(found["rr"]) == pytest.approx((0.4, 0.6))
+
+
+def test_a_judge_is_named_with_its_settings() -> None:
+    assert named("refusal").settings == {}
+    assert named("keywords:vlguard").settings == named("keywords:list=vlguard").settings == {"list": "vlguard"}
+    for wrong, said in [("keyword", "did you mean 'keywords'"), ("keywords:a,b", "twice"), ("refusal:x", "no setting")]:
+        with pytest.raises(RecipeError, match=said):
+            named(wrong)
