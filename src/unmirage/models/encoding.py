@@ -27,6 +27,12 @@ class Row:
     segments: Tensor
     example: Example
 
+    @property
+    def picture_end(self) -> int:
+        """How many tokens there are up to the last one of the picture; 0 without a picture."""
+        places = (self.segments == Segment.IMAGE).nonzero()
+        return int(places[-1]) + 1 if len(places) else 0
+
 
 class Encoder:
     """Turns examples into rows and rows into batches, for one processor."""
@@ -58,23 +64,70 @@ class Encoder:
         inputs = self._process(text, example)
         offsets = inputs.pop("offset_mapping", None)
         segments = self._segments(inputs["input_ids"][0], offsets, text, example)
+        row = Row(inputs, segments, example)
         if with_response:
             if not example.response:
                 raise ValueError(f"example {example.id} has no response to learn from")
-            answer = self.tokenizer(example.response, add_special_tokens=False).input_ids
-            answer = torch.tensor([[*answer, self.tokenizer.eos_token_id]])
-            length = inputs["input_ids"].shape
-            extra = {"input_ids": answer, "attention_mask": torch.ones_like(answer)}
-            for name, tensor in inputs.items():
-                if tensor.shape == length:
-                    addition = extra.get(name, torch.zeros_like(answer, dtype=tensor.dtype))
-                    inputs[name] = torch.cat([tensor, addition], dim=1)
-            segments = torch.cat([segments, torch.full((answer.shape[1],), int(Segment.ANSWER))])
-        if self.longest is not None and len(segments) > self.longest:
+            row = self.lengthen(row, [*self.tokens(example.response), self.tokenizer.eos_token_id])
+        return self._fitting(row)
+
+    def encode_variants(self, examples: Sequence[Example]) -> list[Row]:
+        """Encode examples about one picture, which is processed once; the same rows as from `encode` without responses.
+
+        Only what stands after the picture is tokenised again, once the first two examples have shown that this gives the
+        processor's own tokens.
+
+        Raises:
+            ValueError: more tokens than the model can take; the message names the example.
+        """
+        first, *others = examples
+        row = self.encode(first, False)
+        if not others:
+            return [row]
+        second = self.encode(others[0], False)
+        if all(_same(self._variant(row, made.example), made) for made in (row, second)):
+            quick = [self._variant(row, example) for example in others[1:]]
+            return [row, second, *(made or self.encode(e, False) for made, e in zip(quick, others[1:], strict=True))]
+        return [row, second, *(self.encode(example, False) for example in others[1:])]
+
+    def lengthen(self, row: Row, answer: Sequence[int]) -> Row:
+        """`row` with the tokens of an answer after it."""
+        added = torch.tensor([list(answer)])
+        extra = {"input_ids": added, "attention_mask": torch.ones_like(added)}
+        inputs = dict(row.inputs)
+        for name, tensor in row.inputs.items():
+            if tensor.shape == row.inputs["input_ids"].shape:
+                inputs[name] = torch.cat([tensor, extra.get(name, torch.zeros_like(added, dtype=tensor.dtype))], dim=1)
+        return Row(inputs, torch.cat([row.segments, torch.full((added.shape[1],), int(Segment.ANSWER))]), row.example)
+
+    def tokens(self, text: str) -> list[int]:
+        """The tokens of `text` as the model would say it."""
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def _fitting(self, row: Row) -> Row:
+        if self.longest is not None and len(row.segments) > self.longest:
             raise ValueError(
-                f"example {example.id} is {len(segments)} tokens long, the model takes {self.longest}; it is not cut"
+                f"example {row.example.id} is {len(row.segments)} tokens long, the model takes {self.longest}; it is not cut"
             )
-        return Row(inputs, segments, example)
+        return row
+
+    def _variant(self, row: Row, example: Example) -> Row | None:
+        """`example` with the picture tokens of `row` and the text after them tokenised anew; None where that cannot be."""
+        end = row.picture_end
+        if end == 0 or self.image_token is None or not self.tokenizer.is_fast:
+            return None
+        mark = self.tokenizer.convert_ids_to_tokens(self.image_token)
+        before, _, after = self.render(example).rpartition(mark)
+        if self.render(row.example).rpartition(mark)[0] != before:
+            return None
+        tail = self.tokenizer(after, add_special_tokens=False, return_offsets_mapping=True, return_tensors="pt")
+        segments = torch.cat([row.segments[:end], self._segments(tail["input_ids"][0], tail["offset_mapping"], after, example)])
+        inputs = dict(row.inputs)
+        for name, tensor in row.inputs.items():
+            if tensor.shape == row.inputs["input_ids"].shape:
+                rest = tail["input_ids"] if name == "input_ids" else tensor[:, -1:].expand(-1, tail["input_ids"].shape[1])
+                inputs[name] = torch.cat([tensor[:, :end], rest], dim=1)
+        return self._fitting(Row(inputs, segments, example))
 
     def _process(self, text: str, example: Example) -> dict[str, Tensor]:
         bos = self.tokenizer.bos_token
@@ -111,6 +164,15 @@ class Encoder:
             inputs[name] = torch.cat(tensors)
         segments = torch.cat([_fit(row.segments[None], longest, left, int(Segment.PADDING)) for row in rows])
         return Batch(inputs, segments, tuple(row.example for row in rows))
+
+
+def _same(one: Row | None, other: Row) -> bool:
+    """Whether two rows hold the same tokens; what goes with them, and the pictures, may have been made apart."""
+    if one is None or one.inputs["input_ids"].shape != other.inputs["input_ids"].shape:
+        return False
+    shape = other.inputs["input_ids"].shape
+    flat = [(one.inputs[k], t) for k, t in other.inputs.items() if t.shape == shape] + [(one.segments, other.segments)]
+    return all(torch.equal(a, b) for a, b in flat)
 
 
 def _fit(tensor: Tensor, length: int, left: bool, value: int) -> Tensor:

@@ -92,19 +92,38 @@ class VLM:
         assert isinstance(blocks, nn.ModuleList)
         return blocks
 
+    @property
+    def stops(self) -> list[int]:
+        """The tokens that end an answer."""
+        stops = self.model.generation_config.eos_token_id or self.encoder.tokenizer.eos_token_id
+        return [stops] if isinstance(stops, int) else list(stops)
+
+    def position_lag(self) -> Tensor | None:
+        """How far positions lag behind the token count after the last forward pass with pictures, (B, 1); None if they do not.
+
+        Qwen's pictures take fewer positions than tokens; the model remembers that of its last pass only.
+        """
+        for module in (self.model, *self.model.modules()):
+            lag = getattr(module, "rope_deltas", None)
+            if isinstance(lag, Tensor):
+                return lag.clone()
+        return None
+
     @torch.no_grad()
     def generate(self, examples: Sequence[Example], max_new_tokens: int) -> list[Completion]:
         """Greedy answers to `examples`, in one batch."""
-        tokenizer = self.encoder.tokenizer
         batch = self.to_device(self.encoder.collate([self.encoder.encode(e, False) for e in examples], left=True))
-        stops = self.model.generation_config.eos_token_id or tokenizer.eos_token_id
-        settings = GenerationConfig(
-            max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=stops, pad_token_id=tokenizer.pad_token_id
-        )
+        pad = self.encoder.tokenizer.pad_token_id
+        settings = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=self.stops, pad_token_id=pad)
         asked = batch.inputs["input_ids"].shape[1]
         tokens = self.model.generate(**batch.inputs, generation_config=settings)[:, asked:]
-        ends = torch.isin(tokens, torch.as_tensor(stops, device=tokens.device)).any(dim=1).tolist()
-        texts = tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        return self.completions(examples, tokens.tolist())
+
+    def completions(self, examples: Sequence[Example], tokens: Sequence[Sequence[int]]) -> list[Completion]:
+        """What the model said to `examples`, from the tokens it made; finished if a stop token is among them."""
+        stops = set(self.stops)
+        texts = self.encoder.tokenizer.batch_decode([list(said) for said in tokens], skip_special_tokens=True)
+        ends = [not stops.isdisjoint(said) for said in tokens]
         return [Completion(e.id, text.strip(), end) for e, text, end in zip(examples, texts, ends, strict=True)]
 
     @contextmanager
