@@ -1,0 +1,1 @@
+"""The browser pages: play with models, label answers."""
