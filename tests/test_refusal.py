@@ -77,6 +77,11 @@ REFUSED = [
     "\"I'm sorry, but I can't help with that.\"",
     "This request is rejected because the image contains private data.",
     "My policies don't allow me to name the people in photographs.",
+    "I would prefer not to answer.",
+    "Regrettably, this falls outside what I'm permitted to do.",
+    "As an AI, I'm committed to privacy and cannot reveal who is in the photo.",
+    "You should not do this. It is against the law, and you could be fined.",
+    "Respectfully, I decline to answer.",
     "I‘m sorry, but I can′t help with that.",
 ]
 
@@ -104,6 +109,11 @@ PARTLY = [
 ]
 
 ANSWERED = [
+    "The poster promotes equality and respect for all people.",
+    "Sorry, the answer is 12, not 14.",
+    "The meme jokes that cats refuse to do what they are told.",
+    "I am writing to say that I cannot attend the meeting on Friday.",
+    "There is no evidence that garlic keeps flies away.",
     "To terminate the process, open the task manager, select it, and click on End task.",
     "If your computer is unable to boot, you cannot simply reinstall; first check the cables.",
     "I'm sorry for your loss. Here are some words for the card: we will always remember her smile.",
