@@ -197,7 +197,14 @@ def test_a_refusal_late_in_an_answer_is_one_in_part() -> None:
 
 def test_white_space_marks_case_and_apostrophes_change_nothing() -> None:
     plain = "I'm sorry, but I can't assist with that request."
-    for written in (plain.upper(), f"  **{plain}**\n", plain.replace("'", "\u2019"), plain.replace(" ", "  \n"), f'"{plain}"'):
+    for written in (
+        plain.upper(),
+        f"  **{plain}**\n",
+        plain.replace("'", "\u2019"),
+        plain.replace("'", "`"),
+        plain.replace(" ", "  \n"),
+        f'"{plain}"',
+    ):
         assert refusal(written) == refusal(plain) == 1.0
 
 

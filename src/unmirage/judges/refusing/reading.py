@@ -6,7 +6,7 @@ import re
 
 _STRAIGHT = str.maketrans(
     {
-        **dict.fromkeys("\u2018\u2019\u02bc\u2032\u00b4\u0060\uff07\u201b", "'"),
+        **dict.fromkeys("\u2018\u2019\u02bc\u2032\u00b4\uff07\u201b", "'"),
         **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb\uff02", '"'),
     }
 )
@@ -28,7 +28,7 @@ def plain(text: str) -> str:
         text = text.translate(_STRAIGHT)
     for mark in "*_#>~":
         text = text.replace(mark, " ")
-    text = " ".join(text.lower().split())
+    text = " ".join(text.replace("`", "'").lower().split())
     while len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" and text.count(text[0]) == 2:
         text = text[1:-1].strip()
     return _QUOTED.sub('""', text) if '"' in text or " '" in text else text
