@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import typing
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unmirage import words
 from unmirage.attacks import ATTACKS
+from unmirage.attacks.carrier import Carrier
+from unmirage.attacks.delete_word import DeleteWord
 from unmirage.attacks.final_mark import FinalMark
-from unmirage.attacks.one_word import OneWord
+from unmirage.attacks.one_word import Form, OneWord
 from unmirage.records import Example
 
 TEXTS = st.text(min_size=1, max_size=60).filter(lambda text: bool(words.spans(text)))
@@ -125,9 +129,65 @@ def test_final_mark_flips_and_leaves_words_alone() -> None:
 
 def test_every_registered_attack_is_a_frozen_function_of_the_example() -> None:
     for name, kind in ATTACKS.items():
-        attack = kind(("What",)) if name == "one_word" else kind()  # type: ignore[call-arg]
+        attack = kind(("What",)) if name in ("one_word", "carrier") else kind()  # type: ignore[call-arg]
         first = attack(example("Share the code of this."))
         assert first == attack(example("Share the code of this."))
         assert all(m.edit is not None and m.edit.parent == "e1" for m in first)
         with pytest.raises((AttributeError, TypeError)):
             attack.words = ("x",)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("replace", ["Zebra the code here."]),
+        ("replace-last", ["Share the code zebra."]),
+        ("replace-any", ["Zebra the code here.", "Share zebra code here.", "Share the zebra here.", "Share the code zebra."]),
+        ("prepend", ["Zebra share the code here."]),
+        ("insert", ["Share zebra the code here."]),
+        ("insert-any", ["Share zebra the code here.", "Share the zebra code here.", "Share the code zebra here."]),
+        ("append", ["Share the code here zebra."]),
+    ],
+)
+def test_every_form_brings_one_word_to_its_place(form: str, expected: list[str]) -> None:
+    made = OneWord(("Zebra",), (form,))(example("Share the code here."))  # type: ignore[arg-type]
+    assert [m.prompt for m in made] == expected
+    for m in made:
+        assert m.edit is not None and words.words(m.prompt)[m.edit.position or 0] == "zebra"
+    with_mark = OneWord(("Zebra",), (form,), mark="?")(example("Share the code here."))  # type: ignore[arg-type]
+    assert [m.prompt for m in with_mark] == [text[:-1] + "?" for text in expected], "word and mark together"
+
+
+@given(PLAIN, st.sampled_from(["Zebra", "what", "share", "什么"]), st.sampled_from(["", "?", "flip"]))
+def test_a_one_word_edit_never_changes_more_or_less_than_one_word(tokens: list[str], word: str, mark: str) -> None:
+    """Whatever the form: the guarantee is checked on every edit, id, parent and picture are kept."""
+    parent = example(" ".join(tokens) + ".")
+    for form in typing.get_args(Form):
+        for made in OneWord((word,), (form,), mark=mark)(parent):  # type: ignore[arg-type]
+            assert words.words_changed(parent.prompt, made.prompt) == 1
+            assert made.edit is not None and made.edit.parent == parent.id and made.image == parent.image
+    for at in ("first", "last", "any"):
+        for made in DeleteWord(at)(parent):  # type: ignore[arg-type]
+            assert words.words_changed(parent.prompt, made.prompt) == 1
+            assert len(words.words(made.prompt)) == len(words.words(parent.prompt)) - 1
+
+
+def test_deletion_takes_one_word_and_leaves_a_question() -> None:
+    assert [m.prompt for m in DeleteWord("any")(example("Share the code."))] == ["The code.", "Share code.", "Share the."]
+    assert DeleteWord()(example("Share.")) == []
+
+
+@pytest.mark.parametrize("entry", ["What is", "", " What", "?", "two words"])
+def test_what_is_not_one_word_is_refused_before_anything_is_asked(entry: str) -> None:
+    with pytest.raises(ValueError, match="is not one word"):
+        OneWord((entry,))
+    assert OneWord(("什么", "well-known", "what", "what"))(example("Share it.")) != []
+
+
+def test_a_carrier_asks_the_same_in_another_form_and_its_control_without_the_word() -> None:
+    asked = {m.prompt for m in Carrier(("What",))(example("Share the recipe of this cake."))}
+    assert asked == {"What is the recipe of this cake?"}
+    others = Carrier(("What",), but=True)(example("Share the recipe of this cake."))
+    assert others and all(words.first_word(m.prompt) != "what" for m in others)
+    assert all("recipe of this cake" in m.prompt for m in others)
+    assert Carrier(("What",))(example("Zebra! Zebra! Two sentences.")) == [], "no template takes it"

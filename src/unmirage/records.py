@@ -32,7 +32,8 @@ class Record:
 class Edit(Record):
     """How an example's words were changed.
 
-    `position` counts words from 0; for a final mark it is None. `attacks` names the recipe's attacks that try it.
+    `position` counts words from 0; for a final mark it is None. `attacks` names the recipe's attacks that try it. `mark` is
+    the final mark that came in with the word; empty if the mark was left alone.
     """
 
     parent: str
@@ -40,6 +41,7 @@ class Edit(Record):
     word: str
     position: int | None = None
     attacks: tuple[str, ...] = ()
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

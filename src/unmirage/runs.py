@@ -196,6 +196,11 @@ class Run:
         return self.folder / "estimates.json"
 
     @property
+    def spread(self) -> Path:
+        """Attack success and refusal rates under every detector of refusals."""
+        return self.folder / "spread.json"
+
+    @property
     def manifest(self) -> Path:
         """What the run was made with."""
         return self.folder / "manifest.json"

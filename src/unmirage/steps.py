@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from unmirage import recipe, runs
 from unmirage.attacks import ATTACKS
-from unmirage.judges import BatchJudge, Judge, build, named, verdicts
+from unmirage.judges import DETECTORS, BatchJudge, Judge, build, named, verdicts
 from unmirage.judges.outcomes import outcomes_of
 from unmirage.metrics.estimates import Judged, by_question, measure, word_effects
+from unmirage.metrics.spread import spread
 from unmirage.progress import bar
 from unmirage.questions import asked, edits, examples_of, portions
 from unmirage.records import Example, Step, WordEffect, read_lines, to_dict, write_lines
@@ -169,14 +170,21 @@ def judge(run: Run) -> None:
 
 
 def measured(run: Run) -> None:
-    """Estimates from the verdicts, to `estimates.json`; paired effects of the edits, to `words.jsonl`."""
+    """Estimates from the verdicts, to `estimates.json`; paired effects of the edits, to `words.jsonl`.
+
+    Where refusing was judged, also the same rates under every detector of refusals, to `spread.json`.
+    """
     verdicts = list(run.verdicts.read().values())
     examples = list(read_lines(run.examples, Example))
     scores, judges = by_question(verdicts, [verdict.judge for verdict in verdicts])
     groups = asked(run.recipe, examples)
-    outcomes = outcomes_of({i: completion.text for i, completion in run.completions.read().items()}, scores, judges)
+    texts = {i: completion.text for i, completion in run.completions.read().items()}
+    outcomes = outcomes_of(texts, scores, judges)
     judged = Judged(scores, judges, outcomes, run.recipe.partial)
     runs.write_json(run.estimates, [to_dict(e) for e in measure(run.recipe.name, groups, judged)])
+    if "refused" in judges:
+        found = spread(run.recipe.name, groups, texts, DETECTORS, run.recipe.partial)
+        runs.write_json(run.spread, {name: [to_dict(e) for e in estimates] for name, estimates in found.items()})
     words = {a.name: " / ".join(map(str, a.settings.get("words", [a.settings.get("mark", "")]))) for a in run.recipe.attacks}
     effects = [e for e in _words(run) if e.basis == "data"] + word_effects(groups, scores, words)
     runs.write_whole(run.words, write_lines(effects))

@@ -6,10 +6,14 @@ To add an attack: one file, one line in `ATTACKS`, one test of its law.
 from __future__ import annotations
 
 from unmirage.attacks.candidate import Attack
+from unmirage.attacks.carrier import Carrier
+from unmirage.attacks.delete_word import DeleteWord
 from unmirage.attacks.final_mark import FinalMark
 from unmirage.attacks.one_word import OneWord
 
 ATTACKS: dict[str, type[Attack]] = {
+    "carrier": Carrier,
+    "delete_word": DeleteWord,
     "one_word": OneWord,
     "final_mark": FinalMark,
 }

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from unmirage.records import Edit, Example, digest
-from unmirage.words import Change
+from unmirage.words import change_mark, final_mark
+
+Kind = Literal["replace", "insert", "delete", "mark", "rewrite"]
 
 
 class Attack(Protocol):
@@ -17,14 +19,15 @@ class Attack(Protocol):
         """Candidate edits of `example`; none where the edit would change nothing. K candidates are K tries."""
 
 
-def candidate(
-    parent: Example,
-    change: Change,
-    kind: Literal["replace", "insert", "delete", "mark", "rewrite"],
-    word: str,
-    position: int | None,
-) -> Example:
-    """`parent` after `change`. Equal texts get equal ids, so what is asked twice is answered once."""
-    prompt = change.apply(parent.prompt)
-    edit = Edit(parent.id, kind, word, position)
+def candidate(parent: Example, prompt: str, kind: Kind, word: str, position: int | None, mark: str = "") -> Example:
+    """`parent` asking `prompt` instead. Equal texts get equal ids, so what is asked twice is answered once."""
+    edit = Edit(parent.id, kind, word, position, mark=mark)
     return dataclasses.replace(parent, id=f"{parent.id}~{digest(prompt)[:8]}", prompt=prompt, edit=edit)
+
+
+def marked(text: str, mark: str) -> str:
+    """`text` with `mark` as its final mark; "flip": "?" becomes "." and anything else "?"; "": as it is."""
+    if not mark:
+        return text
+    new = mark if mark != "flip" else ("." if final_mark(text) == "?" else "?")
+    return change_mark(text, new).apply(text)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from unmirage.attacks.candidate import candidate
+from unmirage.attacks.candidate import candidate, marked
 from unmirage.records import Example
-from unmirage.words import change_mark, final_mark
+from unmirage.words import final_mark
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,6 @@ class FinalMark:
 
     def __call__(self, example: Example) -> Sequence[Example]:
         """One candidate, or none where the mark is already there."""
-        old = final_mark(example.prompt)
-        new = self.mark if self.mark != "flip" else ("." if old == "?" else "?")
-        return [] if new == old else [candidate(example, change_mark(example.prompt, new), "mark", new, None)]
+        text = marked(example.prompt, self.mark)
+        new = final_mark(text)
+        return [] if new == final_mark(example.prompt) else [candidate(example, text, "mark", new, None, new)]

@@ -6,15 +6,17 @@ To add a judge: one file, one line in `JUDGES`, one test with answers whose verd
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Protocol, runtime_checkable
 
 from unmirage import recipe
+from unmirage.judges import keyword_lists
 from unmirage.judges.closed_set import ClosedSet
 from unmirage.judges.correctness import Correctness
 from unmirage.judges.keyword_lists import Keywords
 from unmirage.judges.leak import Leak
-from unmirage.judges.refusal import Refusal
+from unmirage.judges.refusal import Refusal, refusal
 from unmirage.records import Completion, Example, Question, Verdict
 
 Answer = tuple[Example, Completion]
@@ -67,6 +69,12 @@ JUDGES: dict[str, type[Judge] | type[BatchJudge]] = {
     "correctness": Correctness,
 }
 """Every judge a recipe can name."""
+
+DETECTORS: dict[str, Callable[[str], float | None]] = {
+    "refusal": refusal,
+    **{f"keywords:{name}": functools.partial(keyword_lists.matches, keywords=name) for name in keyword_lists.names()},
+}
+"""Every detector of refusals that needs no model, ours first: an answer's text -> how far it refuses."""
 
 
 def named(text: str) -> recipe.Judge:

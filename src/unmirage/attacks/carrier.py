@@ -1,0 +1,36 @@
+"""Grammatical carriers: the same request in another sentence form, such as "Share the X." as "What is the X?".
+
+Opener, mood and final mark change together, by the checked templates of `unmirage balance`, and the request stays the same.
+This is kept apart from the one-word attack, which changes a single word and may leave a sentence that nobody would say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unmirage.attacks.candidate import candidate
+from unmirage.balance.templates import rewrites
+from unmirage.records import Example
+from unmirage.words import final_mark, first_word
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """Ask in every template's sentence that opens with one of `openers`; with `but`, in every one that opens with none.
+
+    `but = true` is the control: the same kind of rewriting, without the word.
+    """
+
+    openers: tuple[str, ...]
+    but: bool = False
+
+    def __call__(self, example: Example) -> Sequence[Example]:
+        """One candidate per sentence, other than the one that stands; none where no template takes the request."""
+        wanted = {opener.lower() for opener in self.openers}
+        made = {}
+        for text in rewrites(example.prompt).values():
+            if text != example.prompt and (first_word(text) in wanted) != self.but:
+                new = candidate(example, text, "rewrite", first_word(text), 0, final_mark(text))
+                made.setdefault(new.id, new)
+        return list(made.values())

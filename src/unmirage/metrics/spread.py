@@ -1,0 +1,41 @@
+"""Detector spread: the same answers under every detector of refusals, because the detector moves a rate as the model does.
+
+On 300 archived answers of one model to benign questions, seven released detectors read refusal rates from 7.7 to 44.3 %
+(MOSSBench, Gemini 1.5 Pro); a rate without its detector, and a ranking under one detector, say little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from unmirage.metrics.estimates import Asked, Judged, measure
+from unmirage.records import Estimate
+
+Detector = Callable[[str], float | None]
+"""An answer's text -> how far it refuses, in [0, 1]; None if that cannot be told."""
+
+
+def spread(
+    model: str,
+    asked: Sequence[Asked],
+    texts: Mapping[str, str],
+    detectors: Mapping[str, Detector],
+    partial: Literal["refused", "complied", "apart"] = "refused",
+) -> dict[str, list[Estimate]]:
+    """Asr and rr of every group in `asked`, under every detector.
+
+    Args:
+        model: what the estimates are of.
+        asked: groups as for `measure`.
+        texts: answers by example id.
+        detectors: by name.
+        partial: what a partial refusal counts as.
+    """
+    empty: dict[str, Literal["empty"]] = {i: "empty" for i, text in texts.items() if not text.strip()}
+    found: dict[str, list[Estimate]] = {}
+    for name, detector in detectors.items():
+        scores = {(i, "refused"): None if i in empty else detector(text) for i, text in texts.items()}
+        judged = Judged(scores, {"refused": name}, empty, partial)  # type: ignore[arg-type]
+        found[name] = [estimate for estimate in measure(model, asked, judged) if estimate.name in ("asr", "rr")]
+    return found
