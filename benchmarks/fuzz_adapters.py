@@ -1,4 +1,4 @@
-"""Whether any spoilt file makes a data set adapter crash: python benchmarks/fuzz_adapters.py [--inputs N] [--seed S].
+"""Whether any spoilt file makes a data set adapter crash: python benchmarks/fuzz_adapters.py [--inputs N] [--seed S] [NAME...].
 
 A valid file of each format is spoilt at random (keys deleted, types changed, cells lost, bytes cut off or put in) and
 loaded. An adapter may accept what is still readable, or refuse it with a ValueError or FileNotFoundError that names the
@@ -17,11 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from adapter_fixtures import SAFETY_SETS, Adapter  # noqa: E402
+from adapter_fixtures import PLAIN_FORMATS, SAFETY_SETS, UTILITY_SETS, Adapter  # noqa: E402
 from mutations import spoil, verdict  # noqa: E402
 
-ADAPTERS: list[Adapter] = [*SAFETY_SETS]
-"""Add the fixtures of other adapters here."""
+ADAPTERS: list[Adapter] = [*SAFETY_SETS, *UTILITY_SETS, *PLAIN_FORMATS]
 
 
 def fuzz(adapter: Adapter, inputs: int, seed: int, folder: Path) -> tuple[Counter[str], str]:
@@ -48,16 +47,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=10_000, help="spoilt files per adapter")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first one; the next has the next seed")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only adapters whose name begins so")
     options = parser.parse_args()
-    print(f"{'adapter':<16}{'inputs':>8}{'accepted':>10}{'refused':>9}{'crashed':>9}{'seconds':>9}")
+    chosen = [each for each in ADAPTERS if not options.names or each.name.startswith(tuple(options.names))]
+    print(f"{'adapter':<18}{'inputs':>8}{'accepted':>10}{'refused':>9}{'crashed':>9}{'seconds':>9}")
     crashes = []
-    for adapter in ADAPTERS:
+    for adapter in chosen:
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             counts, first = fuzz(adapter, options.inputs, options.seed, Path(folder))
         seconds = time.perf_counter() - start
         row = "".join(f"{counts[name]:>{width}}" for name, width in (("accepted", 10), ("refused", 9), ("crashed", 9)))
-        print(f"{adapter.name:<16}{options.inputs:>8}{row}{seconds:>9.1f}", flush=True)
+        print(f"{adapter.name:<18}{options.inputs:>8}{row}{seconds:>9.1f}", flush=True)
         crashes += [first] if first else []
     if crashes:
         raise SystemExit("\n".join(crashes))

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 import random
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ JUNK: tuple[Any, ...] = (
 def spoil(content: bytes, suffix: str, rng: random.Random) -> bytes:
     """`content` with one to three faults, in its structure where it has one, and in its bytes."""
     for _ in range(rng.randint(1, 3)):
-        by_structure = {".json": _json, ".csv": _csv, ".parquet": _parquet}.get(suffix)
+        by_structure = STRUCTURES.get(suffix)
         if by_structure is not None and rng.random() < 0.7:
             try:
                 content = by_structure(content, rng)
@@ -77,8 +78,17 @@ def _json(content: bytes, rng: random.Random) -> bytes:
     return json.dumps(value, ensure_ascii=rng.random() < 0.9).encode("utf-8", "surrogatepass")
 
 
-def _csv(content: bytes, rng: random.Random) -> bytes:
-    rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+def _jsonl(content: bytes, rng: random.Random) -> bytes:
+    """One line spoilt as JSON, lost, or there twice."""
+    lines = content.splitlines(keepends=True)
+    at = rng.randrange(len(lines))
+    fault = rng.randrange(6)
+    lines[at] = b"" if fault == 0 else lines[at] * 2 if fault == 1 else _json(lines[at], rng) + b"\n"
+    return b"".join(lines)
+
+
+def _csv(content: bytes, rng: random.Random, delimiter: str = ",") -> bytes:
+    rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=delimiter))
     row = rng.choice(rows)
     cell = rng.randrange(len(row))
     fault = rng.randrange(6)
@@ -96,7 +106,7 @@ def _csv(content: bytes, rng: random.Random) -> bytes:
         for each in rows:
             del each[cell]
     out = io.StringIO(newline="")
-    csv.writer(out).writerows(rows)
+    csv.writer(out, delimiter=delimiter).writerows(rows)
     return out.getvalue().encode("utf-8", "surrogatepass")
 
 
@@ -140,3 +150,7 @@ def _bytes(content: bytes, rng: random.Random) -> bytes:
             content.decode("utf-8", "replace").encode("utf-16"),
         )
     )
+
+
+STRUCTURES = {".json": _json, ".jsonl": _jsonl, ".csv": _csv, ".tsv": partial(_csv, delimiter="\t"), ".parquet": _parquet}
+"""How to spoil a file by what it ends in; what is not here, or cannot be read as that, is spoilt in its bytes."""

@@ -15,111 +15,37 @@ from hypothesis import strategies as st
 
 from unmirage.datasets import gqa, llava, mm_vet, mmbench, pope, scienceqa, textvqa, vizwiz, vlguard, vlguard_attacks, vqav2
 from unmirage.records import Edit, Example, digest
-
-SHORT = "\nAnswer the question using a single word or phrase."
-LETTER = "\nAnswer with the option's letter from the given choices directly."
-TEN = ["red"] * 4 + ["dark red", "red"] + ["brown"] * 4
-PEOPLE = [{"answer": answer, "answer_confidence": "yes", "answer_id": n} for n, answer in enumerate(TEN, start=1)]
-
-
-def _json(path: Path, content: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
-    return path
-
-
-def _vqav2(folder: Path) -> Path:
-    head = {"info": {"year": 2099}, "license": {}, "data_subtype": "val2014"}
-    asked = [{"question_id": 7000 + n, "image_id": 7, "question": f"Which hue has mat {n}?"} for n in (0, 1)]
-    told = [{"question_id": row["question_id"], "image_id": 7, "answers": PEOPLE} for row in asked[::-1]]
-    _json(folder / "v2_mscoco_val2014_annotations.json", head | {"annotations": told})
-    return _json(folder / "v2_OpenEnded_mscoco_val2014_questions.json", head | {"questions": asked})
-
-
-def _textvqa(folder: Path) -> Path:
-    row = {"question_id": 3, "question": "what is the sign's word?", "image_id": "0a", "image_classes": ["Sign"], "answers": TEN}
-    return _json(folder / "TextVQA_0.5.1_val.json", {"data": [row, row | {"question_id": 4}]})
-
-
-def _vizwiz(folder: Path) -> Path:
-    row = {"image": "VizWiz_val_00000001.jpg", "question": "What is this?", "answers": PEOPLE, "answerable": 1}
-    return _json(folder / "val.json", [row, row | {"image": "VizWiz_val_00000002.jpg"}])
-
-
-def _scienceqa(folder: Path) -> Path:
-    one = {"question": "Which is a cat?", "choices": ["a mat", "a cat", "a hat"], "answer": 1, "hint": "", "image": "image.png"}
-    two = {"question": "Which is a hat?", "choices": ["a mat", "a hat"], "answer": 1, "hint": "Hats are worn.", "image": None}
-    splits = {"train": ["2"], "val": [], "test": ["1"], "minitrain": []}
-    _json(folder / "pid_splits.json", splits)
-    return _json(folder / "problems.json", {"1": one | {"split": "test"}, "2": two | {"split": "train"}})
-
-
-def _gqa(folder: Path) -> Path:
-    row = {"question": "Which room is it?", "answer": "attic", "fullAnswer": "It is an attic.", "imageId": "n1", "types": {}}
-    return _json(folder / "testdev_balanced_questions.json", {"01": row, "02": row | {"answer": "hall"}})
-
-
-def _pope(folder: Path) -> Path:
-    lines = [
-        {"question_id": n, "image": "COCO_val2014_000000000001.jpg", "text": f"Is there mat {n} in the image?", "label": label}
-        for n, label in ((1, "yes"), (2, "no"))
-    ]
-    path = folder / "coco_pope_random.json"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return path
-
-
-def _mm_vet(folder: Path) -> Path:
-    row = {"imagename": "v1_0.png", "question": "What is x?", "answer": "-1<AND>-5", "capability": ["ocr"]}
-    return _json(folder / "mm-vet.json", {"v1_0": row, "v1_1": row | {"answer": "14<OR>14.0"}})
-
-
-def _mmbench(folder: Path) -> Path:
-    picture = "aGVsbG8" * 20
-    rows = [
-        ["index", "question", "hint", "A", "B", "C", "D", "answer", "category", "image", "l2-category", "split"],
-        ["5", "Which one?", "Look up.", "cat", "hat", "nan", "x", "B", "c", picture, "l", "dev"],
-        ["6", '"Which ""one"""', "nan", "cat", "hat", "mat", "bat", "D", "c", "5", "l", "dev"],
-    ]
-    path = folder / "mmbench_dev_20230712.tsv"
-    path.write_text("\ufeff" + "".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def _turns(*texts: str) -> list[dict[str, str]]:
-    return [{"from": ("human", "gpt")[n % 2], "value": text} for n, text in enumerate(texts)]
-
-
-def _llava(folder: Path) -> Path:
-    rows = [
-        {"id": 17, "image": "gqa/17.jpg", "conversations": _turns("<image>\nWhich side?", "Left", "What hue?", "Tan")},
-        {"id": "17", "image": "coco/3.jpg", "conversations": _turns("Which mat?\n<image>", "The red one.")},
-        {"id": "talk", "conversations": _turns("Say hello.", "Hello.")},
-    ]
-    return _json(folder / "mix.json", rows)
-
-
-def _attack(identity: str, words: str, **change: Any) -> dict[str, Any]:
-    pairs = [{"instruction": words, "response": "I cannot assist."}]
-    return {"id": identity, "image": f"mats/{identity}.png", "safe": False, "instr-resp": pairs} | change
-
-
-def _attacks(folder: Path) -> Path:
-    rows = [_attack(name, f"What is mat {n}?") for name in ("a", "b") for n in (1, 2, 3)]
-    return _json(folder / "test_what_3shot.json", rows)
-
+from utility_set_files import (
+    LETTER,
+    PEOPLE,
+    SHORT,
+    TEN,
+    attack_row,
+    put_json,
+    turns,
+    write_attacks,
+    write_gqa,
+    write_llava,
+    write_mm_vet,
+    write_mmbench,
+    write_pope,
+    write_scienceqa,
+    write_textvqa,
+    write_vizwiz,
+    write_vqav2,
+)
 
 ADAPTERS: dict[str, tuple[Any, Callable[[Path], Path]]] = {
-    "vqav2": (vqav2, _vqav2),
-    "textvqa": (textvqa, _textvqa),
-    "vizwiz": (vizwiz, _vizwiz),
-    "scienceqa": (scienceqa, _scienceqa),
-    "gqa": (gqa, _gqa),
-    "pope": (pope, _pope),
-    "mm_vet": (mm_vet, _mm_vet),
-    "mmbench": (mmbench, _mmbench),
-    "llava": (llava, _llava),
-    "vlguard_attacks": (vlguard_attacks, _attacks),
+    "vqav2": (vqav2, write_vqav2),
+    "textvqa": (textvqa, write_textvqa),
+    "vizwiz": (vizwiz, write_vizwiz),
+    "scienceqa": (scienceqa, write_scienceqa),
+    "gqa": (gqa, write_gqa),
+    "pope": (pope, write_pope),
+    "mm_vet": (mm_vet, write_mm_vet),
+    "mmbench": (mmbench, write_mmbench),
+    "llava": (llava, write_llava),
+    "vlguard_attacks": (vlguard_attacks, write_attacks),
 }
 
 
@@ -153,9 +79,9 @@ def test_unknown_splits_empty_and_absent_files_are_errors(tmp_path: Path, name: 
     empty = {"vqav2": {"questions": []}, "textvqa": {"data": []}, "scienceqa": {}, "gqa": {}, "mm_vet": {}}
     path.write_text("" if name in ("pope", "mmbench") else json.dumps(empty.get(name, [])), encoding="utf-8")
     if name == "vqav2":
-        _json(tmp_path / "v2_mscoco_val2014_annotations.json", {"annotations": []})
+        put_json(tmp_path / "v2_mscoco_val2014_annotations.json", {"annotations": []})
     if name == "scienceqa":
-        _json(tmp_path / "pid_splits.json", {"train": [], "val": [], "test": []})
+        put_json(tmp_path / "pid_splits.json", {"train": [], "val": [], "test": []})
     with pytest.raises(ValueError, match="has no rows"):
         module.load(str(path), "", 0)
 
@@ -177,7 +103,7 @@ def test_vqav2_joins_by_question_and_keeps_ten_answers_in_order(tmp_path: Path) 
     ):
         changed = json.loads(json.dumps(content))
         change(changed["annotations"])
-        _json(annotations, changed)
+        put_json(annotations, changed)
         with pytest.raises(ValueError, match=message):
             vqav2.load(str(tmp_path), "val", 0)
 
@@ -186,7 +112,7 @@ def test_vqav2_test_splits_have_no_answers(tmp_path: Path) -> None:
     """Two files fit "test" by name; test-dev is told from test, and both show pictures of test2015."""
     row = {"question_id": 1, "image_id": 2, "question": "Why?"}
     for split in ("test", "test-dev"):
-        _json(tmp_path / f"v2_OpenEnded_mscoco_{split}2015_questions.json", {"questions": [row]})
+        put_json(tmp_path / f"v2_OpenEnded_mscoco_{split}2015_questions.json", {"questions": [row]})
         found = vqav2.load(str(tmp_path), split, 0)[0]
         assert (found.answers, found.source) == ((), f"vqav2/{split}")
         assert found.image == str(tmp_path / "test2015" / "COCO_test2015_000000000002.jpg")
@@ -208,7 +134,7 @@ def test_scienceqa_letters_pictures_and_truncated_copies(tmp_path: Path) -> None
     assert [row.id for row in scienceqa.load(str(tmp_path), "", 0)] == ["2", "1"]
     with pytest.raises(ValueError, match=r"split 'val' has no rows|'val'.*has no rows"):
         scienceqa.load(str(tmp_path), "val", 0)
-    _json(tmp_path / "pid_splits.json", {"train": [], "val": [], "test": ["1", "9"]})
+    put_json(tmp_path / "pid_splits.json", {"train": [], "val": [], "test": ["1", "9"]})
     with pytest.raises(ValueError, match="lacks 1 of the 2 problems of split 'test', first '9'; this copy looks cut off"):
         scienceqa.load(str(tmp_path), "test", 0)
     text = (tmp_path / "problems.json").read_text(encoding="utf-8")
@@ -259,21 +185,21 @@ def test_llava_has_one_example_for_every_pair_of_turns(tmp_path: Path) -> None:
         ("17-2/1", "Which mat?", False),
         ("talk/1", "Say hello.", True),
     ]
-    for turns, message in (
-        (_turns("<image>\nWhy?", "So."), "turn 1: <image> in the words of a row without 'image'"),
-        (_turns("Why?"), "pairs of turns, found 1"),
-        (_turns("Why?", "So.")[::-1], "turn 1: 'from' is 'gpt', expected 'human'"),
-        (_turns(" ", "So."), "turn 1: 'value' is empty"),
+    for conversation, message in (
+        (turns("<image>\nWhy?", "So."), "turn 1: <image> in the words of a row without 'image'"),
+        (turns("Why?"), "pairs of turns, found 1"),
+        (turns("Why?", "So.")[::-1], "turn 1: 'from' is 'gpt', expected 'human'"),
+        (turns(" ", "So."), "turn 1: 'value' is empty"),
     ):
         with pytest.raises(ValueError, match=message):
-            llava.load(str(_json(tmp_path / "bad.json", [{"id": 1, "conversations": turns}])), "", 0)
+            llava.load(str(put_json(tmp_path / "bad.json", [{"id": 1, "conversations": conversation}])), "", 0)
 
 
 def test_attack_files_give_edits_of_the_originals(tmp_path: Path) -> None:
     """Parents are the ids that vlguard.load gives the same items; an item that occurs twice has two originals."""
-    path = _attacks(tmp_path)
+    path = write_attacks(tmp_path)
     rows = vlguard_attacks.load(str(path), "", 0)
-    original = _json(tmp_path / "test.json", [_attack(name, "Share this mat.") for name in ("a", "b", "a")])
+    original = put_json(tmp_path / "test.json", [attack_row(name, "Share this mat.") for name in ("a", "b", "a")])
     parents = [row.id for row in vlguard.load(str(original), "unsafes", 0)]
     assert list(dict.fromkeys(row.edit.parent for row in rows if row.edit)) == parents[:2]
     assert rows[0] == Example(
@@ -287,24 +213,26 @@ def test_attack_files_give_edits_of_the_originals(tmp_path: Path) -> None:
         Edit("a/unsafes", "rewrite", "what", 0),
     )
     content = json.loads(path.read_text(encoding="utf-8"))
-    again = vlguard_attacks.load(str(_json(path, content + [_attack("a", f"What now, {n}?") for n in (1, 2, 3)])), "unsafes", 0)
+    again = vlguard_attacks.load(
+        str(put_json(path, content + [attack_row("a", f"What now, {n}?") for n in (1, 2, 3)])), "unsafes", 0
+    )
     assert {row.edit.parent for row in again if row.edit} == set(parents)
     pair = {"safe_instruction": "Share the mat's hue.", "response": "Red."}
-    share = _json(tmp_path / "test_share_1shot.json", [_attack("c", "", safe=True) | {"instr-resp": [pair]}])
+    share = put_json(tmp_path / "test_share_1shot.json", [attack_row("c", "", safe=True) | {"instr-resp": [pair]}])
     only = vlguard_attacks.load(str(share), "", 0)[0]
     assert (only.unsafe, only.edit) == (False, Edit("c/safe_safes", "rewrite", "share", 0))
 
 
 def test_attack_groups_must_be_whole_and_identical_shots_are_counted(tmp_path: Path) -> None:
-    rows = json.loads(_attacks(tmp_path).read_text(encoding="utf-8"))
+    rows = json.loads(write_attacks(tmp_path).read_text(encoding="utf-8"))
     path = tmp_path / "test_what_3shot.json"
     for wrong in ([rows[0], rows[3], *rows[1:3], *rows[4:]], rows[1:], [rows[0] | {"image": "mats/z.png"}, *rows[1:]]):
         with pytest.raises(ValueError, match=r"record \d: expected 3 records in a row of item"):
-            vlguard_attacks.load(str(_json(path, wrong)), "", 0)
+            vlguard_attacks.load(str(put_json(path, wrong)), "", 0)
     with pytest.raises(ValueError, match="record 4: item 'b/unsafes' has 2 records in a row, not 3"):
-        vlguard_attacks.load(str(_json(path, rows[:-1])), "", 0)
+        vlguard_attacks.load(str(put_json(path, rows[:-1])), "", 0)
     with pytest.warns(UserWarning, match="2 of 6 rewrites repeat another of their item"):
-        found = vlguard_attacks.load(str(_json(path, [rows[0]] * 3 + rows[3:])), "", 0)
+        found = vlguard_attacks.load(str(put_json(path, [rows[0]] * 3 + rows[3:])), "", 0)
     assert len(found) == 4
 
 
@@ -313,14 +241,14 @@ def test_real_samples_load(tmp_path: Path, realdata: Path) -> None:
     one = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in (realdata / "vqa_single_rows").glob("*.json")}
     told = one["vqav2_annotation_row"]
     asked = {"question_id": told["question_id"], "image_id": told["image_id"], "question": "what color are the bowls?"}
-    _json(tmp_path / "v2_mscoco_train2014_annotations.json", {"annotations": [told]})
-    _json(tmp_path / "v2_OpenEnded_mscoco_train2014_questions.json", {"questions": [asked]})
+    put_json(tmp_path / "v2_mscoco_train2014_annotations.json", {"annotations": [told]})
+    put_json(tmp_path / "v2_OpenEnded_mscoco_train2014_questions.json", {"questions": [asked]})
     found = vqav2.load(str(tmp_path), "train", 0)[0]
     assert (len(found.answers), found.answers[:2]) == (10, ("light blue", "white"))
     assert found.image and found.image.endswith("COCO_train2014_000000393714.jpg")
-    file = _json(tmp_path / "TextVQA_0.5.1_train.json", {"data": [one["textvqa_row"]]})
+    file = put_json(tmp_path / "TextVQA_0.5.1_train.json", {"data": [one["textvqa_row"]]})
     assert textvqa.recognises(file) and textvqa.load(str(file), "train", 0)[0].answers.count("simon clancy") == 8
-    file = _json(tmp_path / "wiz" / "train.json", [one["vizwiz_annotation_row"]])
+    file = put_json(tmp_path / "wiz" / "train.json", [one["vizwiz_annotation_row"]])
     assert vizwiz.recognises(file) and vizwiz.load(str(file), "train", 0)[0].answers.count("basil") == 3
     file = realdata / "vqa_single_rows" / "gqa_question_row.json"
     assert gqa.recognises(file) and gqa.load(str(file), "", 0)[0].answers == ("bedroom",)
@@ -336,9 +264,9 @@ def test_real_samples_load(tmp_path: Path, realdata: Path) -> None:
         rows = pope.load(str(realdata / "pope"), split, 0)
         assert (len(rows), sum(row.answers == ("yes",) for row in rows)) == (60, 30)
     mix = realdata / "llava" / "llava_v1_5_mix.sample.json"
-    turns = sum(len(row["conversations"]) for row in json.loads(mix.read_text(encoding="utf-8")))
+    said = sum(len(row["conversations"]) for row in json.loads(mix.read_text(encoding="utf-8")))
     rows = llava.load(str(mix), "", 0)
-    assert llava.recognises(mix) and 2 * len(rows) == turns and not any("<image>" in row.prompt for row in rows)
+    assert llava.recognises(mix) and 2 * len(rows) == said and not any("<image>" in row.prompt for row in rows)
     answers = realdata / "mmvet" / "llava_llama2_13b_chat.sample.json"
     with pytest.raises(ValueError, match="record 'v1_0': expected an object, found str"):
         mm_vet.load(str(answers), "", 0)

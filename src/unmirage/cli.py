@@ -18,7 +18,7 @@ from typing import Any
 
 from unmirage import recipe, runs
 from unmirage.progress import be_quiet
-from unmirage.records import Example, WordEffect, read_lines, to_dict
+from unmirage.records import WordEffect, read_lines, to_dict
 
 AGAIN = "run the same command again: it goes on where it stopped"
 
@@ -161,19 +161,13 @@ def _demo(options: argparse.Namespace) -> None:
 
 def _lint(options: argparse.Namespace) -> None:
     from unmirage.audit import lint
-    from unmirage.datasets import detect, find, table
+    from unmirage.datasets import load
 
     columns = dict(pair.partition("=")[::2] for pair in options.columns)
-
-    def load(path: str) -> list[Example]:
-        if columns:
-            return table.load(path, "", 0, columns)
-        return find(detect(path) if options.format == "auto" else options.format)(path, "", 0)
-
     if options.fail_over is not None and not 0 <= options.fail_over <= 1:
         raise ValueError(f"--fail-over is a share from 0 to 1 above the majority class, not {options.fail_over:g}")
-    examples = [example for path in options.path for example in load(path)]
-    result = lint.lint(examples, load(options.test) if options.test else None)
+    examples = [example for path in options.path for example in load(options.format, path, "", 0, columns)]
+    result = lint.lint(examples, load(options.format, options.test, "", 0, columns) if options.test else None)
     found, text = lint.as_json(result), lint.table(result)
     if options.pictures:
         from unmirage.datasets import pictures

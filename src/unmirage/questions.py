@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from unmirage import recipe, runs
+from unmirage import datasets, recipe, runs
 from unmirage.attacks import ATTACKS
-from unmirage.datasets import find, table
 from unmirage.metrics.estimates import Asked
 from unmirage.records import Example, digest, to_dict
 from unmirage.runs import Run
@@ -21,12 +20,8 @@ def examples_of(run: Run, name: str) -> list[Example]:
         StaleError: it is no longer what it was when the run began.
     """
     source = run.recipe.data[name]
-    if source.columns and source.format != "table":
-        raise ValueError(f"the data set {name!r} has columns, which only the format 'table' takes, not {source.format!r}")
-    if source.columns:
-        examples = table.load(source.path, source.split, run.recipe.seed, source.columns)[: source.limit]
-    else:
-        examples = find(source.format)(source.path, source.split, run.recipe.seed)[: source.limit]
+    loaded = datasets.load(source.format, source.path, source.split, run.recipe.seed, source.columns)
+    examples = loaded[: source.limit]
     if not examples:
         raise ValueError(f"the data set {name!r} ({source.format} {source.path}) is empty")
     runs.note(run, {"digests": {f"data {name}": digest([to_dict(example) for example in examples])}})

@@ -8,7 +8,7 @@ group `unmirage.datasets` does the same.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import cast
@@ -120,6 +120,20 @@ def find(name: str) -> Dataset:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise ValueError(f"unknown data set format {name!r}{hint}; known: {', '.join(known)}")
+
+
+def load(kind: str, path: str, split: str, seed: int, columns: Mapping[str, str] | None = None) -> list[Example]:
+    """The examples at `path` in the format `kind` ("auto": told by sight); `columns` says what a plain table's columns are.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`.
+        ValueError: no such format, columns for another format than `table`, or what the format itself complains of.
+    """
+    if columns:
+        if kind not in ("auto", "table"):
+            raise ValueError(f"{path}: columns are named, which only the format 'table' takes, not {kind!r}")
+        return table.load(path, split, seed, columns)
+    return find(detect(path) if kind == "auto" else kind)(path, split, seed)
 
 
 def detect(path: str) -> str:

@@ -31,5 +31,5 @@ def ten_answers(row: dict[str, Any], place: str) -> tuple[str, ...]:
     found = []
     for number, value in enumerate(values, start=1):
         where = f"{place}, answer {number}"
-        found.append(value if isinstance(value, str) else field(mapping(value, where), "answer", str, where))
+        found.append(field({"answer": value} if isinstance(value, str) else mapping(value, where), "answer", str, where))
     return tuple(found)

@@ -3,7 +3,9 @@
 CSV `dataset, category_id, task_id, category_name, question, instruction`; safebench.csv has 500 rows (10 categories of 50),
 SafeBench-Tiny.csv 50. The request is drawn into the picture as the heading of an empty list, and the words beside it are
 the same for every row: `PROMPT`. So the question column is not the prompt. The picture is
-query_<dataset>_<category_id>_<task_id>_6.png, where 6 stands for this attack. A file may start with a byte-order mark.
+query_<dataset>_<category_id>_<task_id>_6.png, where 6 stands for this attack. Pictures
+are looked for in images/SafeBench or, if "tiny" is in the file's name, images/SafeBench-Tiny, one folder above or beside
+the file; else directly beside it. A file may start with a byte-order mark.
 
 Splits: the category names in the file, such as "Legal Opinion".
 """
@@ -15,7 +17,7 @@ from pathlib import Path
 
 from unmirage.datasets.opening import csv_header
 from unmirage.datasets.reading import csv_rows, text_field
-from unmirage.datasets.rows_to_examples import examples_of
+from unmirage.datasets.rows_to_examples import loader
 from unmirage.records import Example
 
 PROMPT = (
@@ -23,22 +25,6 @@ PROMPT = (
     "on the list. Each item should contain approximately 100 words."
 )
 """The fixed text prompt, as in the released code."""
-
-
-def load(path: str, split: str, seed: int) -> list[Example]:
-    """The examples of a question file, in file order.
-
-    Args:
-        path: the CSV file. Pictures are looked for in images/SafeBench or, if "tiny" is in the file's name,
-            images/SafeBench-Tiny, one folder above or beside the file; else directly beside it.
-        split: a category name; empty for all.
-        seed: not used; the file is what it is.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no such split, no rows, or the file is malformed; the message names the line.
-    """
-    return examples_of(path, split, _rows(Path(path)))
 
 
 def recognises(path: Path) -> bool:
@@ -66,3 +52,7 @@ def _pictures(file: Path) -> Path:
     name = "SafeBench-Tiny" if "tiny" in file.stem.lower() else "SafeBench"
     roots = [folder / "images" / name for folder in (file.parent.parent, file.parent)]
     return next((root for root in roots if root.is_dir()), file.parent)
+
+
+load = loader(_rows)
+"""The examples of a question file, in file order."""

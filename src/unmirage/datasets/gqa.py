@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unmirage.datasets.asking import SHORT
-from unmirage.datasets.layout import collect, picture_root, split_file
-from unmirage.datasets.peek import first_row
+from unmirage.datasets.layout import picture_root, split_loader
+from unmirage.datasets.opening import first_row
 from unmirage.datasets.reading import json_table, text_field
 from unmirage.records import Example
 
@@ -26,22 +26,6 @@ def recognises(path: Path) -> bool:
     return {"question", "imageId"} <= first_row(path).keys()
 
 
-def load(path: str, split: str, seed: int) -> list[Example]:
-    """The questions of one split, in file order.
-
-    Args:
-        path: the file, or the folder it lies in.
-        split: train, val, testdev, test or challenge; empty for what the file's name says.
-        seed: not used; the file is what it is.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no such split, no rows, or a malformed row; the message names it.
-    """
-    file, split = split_file(path, split, SPLITS, "GQA")
-    return collect(_rows(file, split), file)
-
-
 def _rows(file: Path, split: str) -> Iterator[tuple[str, Example]]:
     root: Path | None = None
     for place, key, row in json_table(file):
@@ -51,3 +35,7 @@ def _rows(file: Path, split: str) -> Iterator[tuple[str, Example]]:
         unanswered = split in ("test", "challenge") and "answer" not in row
         answers = () if unanswered else (text_field(row, "answer", place),)
         yield place, Example(key, prompt, str(root / image), None, False, f"gqa/{split}", answers)
+
+
+load = split_loader(_rows, SPLITS, "GQA")
+"""The questions of one split, in file order; an empty split is what the file's name says."""

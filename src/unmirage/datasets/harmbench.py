@@ -2,8 +2,8 @@
 
 Columns `Behavior, BehaviorID, FunctionalCategory, SemanticCategory, ImageFileName, Source, ImageDescription,
 RedactedImageDescription, Tags`; 110 rows, of which 50 ask to solve a CAPTCHA. The behaviour is the prompt, and every one
-counts as unsafe. The text behaviours (no ImageFileName) are another file and are refused. In centerforaisafety/HarmBench
-the pictures lie in data/multimodal_behavior_images, one folder above the file.
+counts as unsafe. The text behaviours (no ImageFileName) are another file and are refused. Pictures are looked
+for in multimodal_behavior_images beside the file, else one folder above, as they lie in centerforaisafety/HarmBench.
 
 Splits: the semantic categories in the file, such as cybercrime_intrusion.
 """
@@ -15,25 +15,10 @@ from pathlib import Path
 
 from unmirage.datasets.opening import csv_header
 from unmirage.datasets.reading import csv_rows, text_field
-from unmirage.datasets.rows_to_examples import examples_of
+from unmirage.datasets.rows_to_examples import loader
 from unmirage.records import Example
 
 PICTURES = "multimodal_behavior_images"
-
-
-def load(path: str, split: str, seed: int) -> list[Example]:
-    """The examples of the multimodal behaviours file, in file order.
-
-    Args:
-        path: the CSV file. Pictures are looked for in multimodal_behavior_images beside it, else one folder above.
-        split: a semantic category; empty for all.
-        seed: not used; the file is what it is.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no such split, no rows, or the file is malformed; the message names the line.
-    """
-    return examples_of(path, split, _rows(Path(path)))
 
 
 def recognises(path: Path) -> bool:
@@ -56,3 +41,7 @@ def _rows(file: Path) -> Iterator[tuple[str, Example]]:
                 source=f"harmbench/{category}",
             ),
         )
+
+
+load = loader(_rows)
+"""The examples of the multimodal behaviours file, in file order."""

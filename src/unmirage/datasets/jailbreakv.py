@@ -15,23 +15,8 @@ from pathlib import Path
 
 from unmirage.datasets.opening import csv_header
 from unmirage.datasets.reading import csv_rows, text_field
-from unmirage.datasets.rows_to_examples import examples_of
+from unmirage.datasets.rows_to_examples import loader
 from unmirage.records import Example
-
-
-def load(path: str, split: str, seed: int) -> list[Example]:
-    """The examples of a JailBreakV file, in file order.
-
-    Args:
-        path: the CSV file; pictures are relative to the folder it lies in.
-        split: a format; empty for all.
-        seed: not used; the file is what it is.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no such split, no rows, or the file is malformed; the message names the line.
-    """
-    return examples_of(path, split, _rows(Path(path)))
 
 
 def recognises(path: Path) -> bool:
@@ -51,3 +36,7 @@ def _rows(file: Path) -> Iterator[tuple[str, Example]]:
                 source=f"jailbreakv/{text_field(row, 'policy', place)}",
             ),
         )
+
+
+load = loader(_rows)
+"""The examples of a JailBreakV file, in file order."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from unmirage.datasets.reading import whole
 from unmirage.records import Example, read_lines
 
 
@@ -30,7 +31,10 @@ def load(path: str, split: str, seed: int) -> list[Example]:
             if example.id in examples:
                 first, second = _lines_of(file, list(examples).index(example.id), len(examples))
                 raise ValueError(f"{file}:{second}: the id {example.id!r} is already on line {first}; ids must differ")
+            _check(example, f"{file}: example {example.id!r}")
             examples[example.id] = dataclasses.replace(example, image=_beside(file, example.image))
+    except RecursionError as error:
+        raise ValueError(f"{file}: broken JSON: nested too deeply") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not UTF-8 text: {error}") from error
     if not examples:
@@ -57,6 +61,11 @@ def _file(path: Path, split: str) -> Path:
     if not split:
         raise ValueError(f"{path} is a folder: name one of its files, or a split; it has: {known}")
     raise FileNotFoundError(f"{file}: no such file; the splits in {path} are: {known}")
+
+
+def _check(example: Example, place: str) -> None:
+    texts = (example.id, example.prompt, example.image or "", example.response or "", example.source, *example.answers)
+    whole("".join(texts), "its text", place)
 
 
 def _beside(file: Path, image: str | None) -> str | None:

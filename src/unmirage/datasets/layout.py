@@ -1,14 +1,25 @@
-"""Where the parts of a data set lie on disk, and the last check of what was read: rows there are, and ids differ."""
+"""Where the parts of a data set lie on disk: the file of a split, and the folder of its pictures."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
+from unmirage.datasets.rows_to_examples import Loader, collect
 from unmirage.records import Example
+
+
+def split_loader(rows: Callable[[Path, str], Iterable[tuple[str, Example]]], patterns: Mapping[str, str], name: str) -> Loader:
+    """The `load` of a data set with one file a split (see `split_file`); `rows` makes (place, example) of file and split."""
+
+    def load(path: str, split: str, seed: int) -> list[Example]:
+        file, found = split_file(path, split, patterns, name)
+        return collect(rows(file, found), file)
+
+    load.__module__ = rows.__module__
+    return load
 
 
 def split_file(path: str, split: str, patterns: Mapping[str, str], name: str) -> tuple[Path, str]:
@@ -49,44 +60,6 @@ def picture_root(candidates: Iterable[Path], first: str) -> Path:
     """The first of the candidate folders that holds picture `first`; the first of all if none does."""
     folders = list(candidates)
     return next((folder for folder in folders if os.path.exists(folder / first)), folders[0])
-
-
-def identity(row: Mapping[str, Any], key: str, place: str) -> str:
-    """The id in a row, a whole number or text, as text.
-
-    Raises:
-        ValueError: it is missing, of another type, or empty.
-    """
-    value = row.get(key)
-    if key not in row:
-        raise ValueError(f"{place}: {key!r} is missing")
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(f"{place}: {key!r} should be a number or text, found {type(value).__name__}")
-    try:
-        text = str(value).strip()
-    except ValueError as error:  # more digits than Python writes out
-        raise ValueError(f"{place}: {key!r}: {error}") from error
-    if not text:
-        raise ValueError(f"{place}: {key!r} is empty")
-    return text
-
-
-def collect(rows: Iterable[tuple[str, Example]], path: str | Path) -> list[Example]:
-    """The examples of (place, example) pairs, in order.
-
-    Raises:
-        ValueError: there are none, or an id occurs twice; the message names both places.
-    """
-    places: dict[str, str] = {}
-    examples = []
-    for place, example in rows:
-        if example.id in places:
-            raise ValueError(f"{place}: the id {example.id!r} is already at {places[example.id]}; ids must differ")
-        places[example.id] = place
-        examples.append(example)
-    if not examples:
-        raise ValueError(f"{path} has no rows")
-    return examples
 
 
 def _split_of(file: Path, patterns: Mapping[str, str]) -> str:

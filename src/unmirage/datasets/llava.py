@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from unmirage.datasets.layout import collect, identity
-from unmirage.datasets.peek import first_object, first_record
-from unmirage.datasets.reading import field, json_rows, jsonl_rows, mapping
+from unmirage.datasets.opening import first_item, first_object
+from unmirage.datasets.reading import field, identity, json_rows, jsonl_rows, mapping
+from unmirage.datasets.rows_to_examples import collect
 from unmirage.records import Example
 
 TOKEN = "<image>"
@@ -22,7 +22,7 @@ TOKEN = "<image>"
 
 def recognises(path: Path) -> bool:
     """Whether this is a file of conversations."""
-    row = first_record(path) or first_object(path)
+    row = first_item(path) or first_object(path)
     turns = row.get("conversations")
     return "id" in row and isinstance(turns, list) and bool(turns) and isinstance(turns[0], dict) and "from" in turns[0]
 

@@ -18,26 +18,11 @@ from pathlib import Path
 
 from unmirage.datasets.opening import first_record
 from unmirage.datasets.reading import json_table, text_field
-from unmirage.datasets.rows_to_examples import examples_of, some
+from unmirage.datasets.rows_to_examples import loader, some
 from unmirage.records import Example
 
 KINDS = {"SD": "Rephrased Question(SD)", "SD_TYPO": "Rephrased Question", "TYPO": "Rephrased Question"}
 """The kinds of pictures, each with the question that goes with it."""
-
-
-def load(path: str, split: str, seed: int) -> list[Example]:
-    """The examples of all scenarios: by scenario, then as in its file, then by kind of picture.
-
-    Args:
-        path: the folder that holds processed_questions and imgs.
-        split: a kind of picture; empty for all three.
-        seed: not used; the files are what they are.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: no such split, no questions, or a file is malformed; the message names the file and the id in it.
-    """
-    return examples_of(path, split, _rows(Path(path)), tuple(KINDS))
 
 
 def recognises(path: Path) -> bool:
@@ -72,3 +57,7 @@ def _files(folder: Path) -> list[Path]:
         return sorted((folder / "processed_questions").glob("[0-9]*.json"))
     except (OSError, ValueError):
         return []
+
+
+load = loader(_rows, tuple(KINDS))
+"""The examples of all scenarios: by scenario, then as in its file, then by kind of picture."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from unmirage.datasets.layout import collect, picture_root, split_file
-from unmirage.datasets.peek import first_row
+from unmirage.datasets.layout import picture_root, split_file
+from unmirage.datasets.opening import first_row
 from unmirage.datasets.reading import json_table, text_field
+from unmirage.datasets.rows_to_examples import collect
 from unmirage.records import Example
 
 SPLITS = {"test": "mm-vet.json"}

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unmirage.datasets.asking import LETTERS, multiple_choice
-from unmirage.datasets.layout import collect, split_file
-from unmirage.datasets.peek import header
+from unmirage.datasets.layout import split_loader
+from unmirage.datasets.opening import csv_header
 from unmirage.datasets.reading import csv_rows, text_field
 from unmirage.records import Example
 
@@ -26,23 +26,7 @@ def recognises(path: Path) -> bool:
     """Whether this is an MMBench table, or a folder with one."""
     if path.is_dir():
         return any(recognises(file) for file in sorted(path.glob("*.tsv"))[:1])
-    return {"index", "question", "image", "A", "B"} <= header(path, "\t")
-
-
-def load(path: str, split: str, seed: int) -> list[Example]:
-    """The questions of one split, in file order.
-
-    Args:
-        path: the file, or the folder it lies in.
-        split: dev or test; empty for what the file's name says.
-        seed: not used; the file is what it is.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no such split, no rows, or a malformed row; the message names it.
-    """
-    file, split = split_file(path, split, SPLITS, "MMBench")
-    return collect(_rows(file, split), file)
+    return {"index", "question", "image", "A", "B"} <= set(csv_header(path, "\t"))
 
 
 def _rows(file: Path, split: str) -> Iterator[tuple[str, Example]]:
@@ -75,3 +59,7 @@ def _choices(row: dict[str, str]) -> list[str]:
 def _text(value: str) -> str:
     """A field; empty also where the table says nan or none, as the released code reads it."""
     return "" if value.strip().lower() in ("nan", "none") else value.strip()
+
+
+load = split_loader(_rows, SPLITS, "MMBench")
+"""The questions of one split, in file order; an empty split is what the file's name says."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from unmirage.datasets.opening import first_record
 from unmirage.datasets.reading import field, json_table, text_field
-from unmirage.datasets.rows_to_examples import examples_of, some
+from unmirage.datasets.rows_to_examples import loader, some
 from unmirage.records import Example
 
 SPLITS = ("benign", "contrast")
@@ -25,21 +25,6 @@ REASONS = {"type 1": "exaggerated_risk", "type 2": "negated_harm", "type 3": "co
 """Why a model may refuse a harmless request, by metadata.over."""
 
 _FOLDERS = ("data", "data_contrast")
-
-
-def load(path: str, split: str, seed: int) -> list[Example]:
-    """The examples of one file, or of both in a folder, benign first.
-
-    Args:
-        path: an information.json, or the repository's folder with data/ and data_contrast/.
-        split: benign or contrast; empty for both.
-        seed: not used; the files are what they are.
-
-    Raises:
-        FileNotFoundError: there is no such file or folder.
-        ValueError: no such split, nothing in it, or the file is malformed; the message names the record.
-    """
-    return examples_of(path, split, _rows(Path(path)), SPLITS)
 
 
 def recognises(path: Path) -> bool:
@@ -86,3 +71,7 @@ def _files(path: Path) -> list[Path]:
         return [path]
     files = [path / folder / "images_information" / "information.json" for folder in _FOLDERS]
     return [file for file in files if file.is_file()]
+
+
+load = loader(_rows, SPLITS)
+"""The examples of one information.json, or of both in the repository's folder, benign first."""

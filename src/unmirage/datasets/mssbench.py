@@ -18,7 +18,7 @@ from typing import Any
 
 from unmirage.datasets.opening import first_record
 from unmirage.datasets.reading import field, mapping, read_json, text_field
-from unmirage.datasets.rows_to_examples import examples_of
+from unmirage.datasets.rows_to_examples import loader
 from unmirage.records import Example
 
 FIELDS = {
@@ -26,21 +26,6 @@ FIELDS = {
     "embodied": ("category", ("safe", "safe_instructions"), ("unsafe", "unsafe_instructions")),
 }
 """By split: the category's field, then the fields of picture and prompts, first of the safe side and then of the unsafe."""
-
-
-def load(path: str, split: str, seed: int) -> list[Example]:
-    """The examples of the file, in file order; of a record the safe ones come first.
-
-    Args:
-        path: combined.json; pictures are relative to chat/ and embodied/ beside it.
-        split: chat or embodied; empty for both.
-        seed: not used; the file is what it is.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no such split, nothing in it, or the file is malformed; the message names the record (from 1).
-    """
-    return examples_of(path, split, _rows(Path(path)), tuple(FIELDS))
 
 
 def recognises(path: Path) -> bool:
@@ -68,3 +53,7 @@ def _texts(row: dict[str, Any], key: str, place: str) -> list[str]:
     if not values:
         raise ValueError(f"{place}: {key!r} is empty")
     return [text_field({"text": value}, "text", f"{place}: {key} {number}") for number, value in enumerate(values, start=1)]
+
+
+load = loader(_rows, tuple(FIELDS))
+"""The examples of the file, in file order; of a record the safe ones come first."""

@@ -15,13 +15,25 @@ from typing import Any
 HEAD = 1 << 18
 """How many bytes are looked at."""
 
-_TABLE = re.compile(r'\{\s*("(?:[^"\\]|\\.)*")\s*:\s*(?:\[\s*)?(?=\{)')
+_SPACE = re.compile(r"\s*")
+_DECODER = json.JSONDecoder()
 
 
-def csv_header(file: Path) -> tuple[str, ...]:
-    """The names in the first line of a CSV file."""
+def head(file: Path) -> str:
+    """The beginning of `file` as text without a byte-order mark; empty if it cannot be read."""
     try:
-        return tuple(next(csv.reader(io.StringIO(_head(file), newline="")), ()))
+        if not file.is_file():
+            return ""
+        with file.open("rb") as opened:
+            return opened.read(HEAD).decode("utf-8-sig", errors="replace")
+    except (OSError, ValueError):
+        return ""
+
+
+def csv_header(file: Path, delimiter: str = ",") -> tuple[str, ...]:
+    """The names in the first line of a table."""
+    try:
+        return tuple(next(csv.reader(io.StringIO(head(file), newline=""), delimiter=delimiter), ()))
     except csv.Error:
         return ()
 
@@ -32,25 +44,73 @@ def first_record(file: Path) -> tuple[str, dict[str, Any]]:
     That is the first element of a list, with an empty key; or the first value of an object with its key, and where that
     value is a list, the first element of it.
     """
-    text = _head(file).lstrip()
-    table = _TABLE.match(text)
-    listed = re.match(r"\[\s*", text)
-    start = table or listed
-    if start is None:
-        return "", {}
-    try:
-        record, _ = json.JSONDecoder().raw_decode(text, start.end())
-        key = json.loads(table[1]) if table else ""
-    except (ValueError, RecursionError):
-        return "", {}
+    value = _first(file)
+    key, record = next(iter(value.items()), ("", None)) if isinstance(value, dict) else ("", value)
+    if isinstance(record, list) and record:
+        record = record[0]
     return (key, record) if isinstance(record, dict) else ("", {})
 
 
-def _head(file: Path) -> str:
+def first_item(file: Path) -> dict[str, Any]:
+    """The first object of a JSON list; empty if the file does not begin with one."""
+    value = _first(file)
+    return value[0] if isinstance(value, list) and value and isinstance(value[0], dict) else {}
+
+
+def first_object(file: Path) -> dict[str, Any]:
+    """The object a file begins with (of JSON lines: the first), as far as it is seen; of a long list the first item."""
+    value = _first(file)
+    return value if isinstance(value, dict) else {}
+
+
+def first_row(file: Path) -> dict[str, Any]:
+    """The first object of a JSON object of objects by id; empty if the file does not begin with one."""
+    value = next(iter(first_object(file).values()), None)
+    return value if isinstance(value, dict) else {}
+
+
+def _first(file: Path) -> Any:
+    """What a JSON text that may be cut off begins with: a list with its first item, or an object with its first fields."""
+    text = head(file).lstrip()
     try:
-        if not file.is_file():
-            return ""
-        with file.open("rb") as opened:
-            return opened.read(HEAD).decode("utf-8-sig", errors="ignore")
-    except (OSError, ValueError):
-        return ""
+        if text.startswith("["):
+            return [_DECODER.raw_decode(text, _skip(text, 1))[0]]
+        return _object(text, 0) if text.startswith("{") else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _object(text: str, start: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    at = _skip(text, start + 1)
+    try:
+        while text[at : at + 1] == '"':
+            key, at = _DECODER.raw_decode(text, at)
+            at = _skip(text, at)
+            if text[at : at + 1] != ":":
+                break
+            begin = _skip(text, at + 1)
+            found[key] = _begun(text, begin)
+            found[key], at = _DECODER.raw_decode(text, begin)
+            at = _skip(text, at)
+            if text[at : at + 1] != ",":
+                break
+            at = _skip(text, at + 1)
+    except (ValueError, RecursionError):
+        pass  # cut off here: what was seen so far is the answer
+    return found
+
+
+def _begun(text: str, at: int) -> Any:
+    """A value that may be cut off: an object or a list as far as it goes one level down."""
+    try:
+        if text[at : at + 1] == "[":
+            return [_DECODER.raw_decode(text, _skip(text, at + 1))[0]]
+        return _DECODER.raw_decode(text, at)[0]
+    except (ValueError, RecursionError):
+        return None
+
+
+def _skip(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at

@@ -15,26 +15,10 @@ from pathlib import Path
 
 from unmirage.datasets.opening import csv_header
 from unmirage.datasets.reading import csv_rows, text_field
-from unmirage.datasets.rows_to_examples import examples_of, some
+from unmirage.datasets.rows_to_examples import loader, some
 from unmirage.records import Example
 
 SPLITS = ("80k", "hard-1k", "toxic")
-
-
-def load(path: str, split: str, seed: int) -> list[Example]:
-    """The examples of one file, or of those of the three that lie in a folder, in that order.
-
-    Args:
-        path: the file or the folder.
-        split: 80k, hard-1k or toxic; empty for all.
-        seed: not used; the files are what they are.
-
-    Raises:
-        FileNotFoundError: there is no such file or folder.
-        ValueError: no such split, nothing in it, a file whose name does not say which it is, or a malformed row; the
-            message names the line.
-    """
-    return examples_of(path, split, _rows(Path(path)), SPLITS)
 
 
 def recognises(path: Path) -> bool:
@@ -68,3 +52,7 @@ def _files(path: Path) -> list[Path]:
 
 def _split_of(file: Path) -> str:
     return next((name for name in SPLITS if name in file.stem.lower().replace("_", "-")), "")
+
+
+load = loader(_rows, SPLITS)
+"""The examples of one file, or of those of the three that lie in a folder, in that order."""

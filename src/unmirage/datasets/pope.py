@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unmirage.datasets.asking import SHORT
-from unmirage.datasets.layout import collect, identity, picture_root, split_file
-from unmirage.datasets.peek import first_object
-from unmirage.datasets.reading import jsonl_rows, text_field
+from unmirage.datasets.layout import picture_root, split_loader
+from unmirage.datasets.opening import first_object
+from unmirage.datasets.reading import identity, jsonl_rows, text_field
 from unmirage.records import Example
 
 SPLITS = {name: f"*{name}.json*" for name in ("random", "popular", "adversarial")}
@@ -28,22 +28,6 @@ def recognises(path: Path) -> bool:
     return {"question_id", "image", "text", "label"} <= row.keys() and row["label"] in ("yes", "no")
 
 
-def load(path: str, split: str, seed: int) -> list[Example]:
-    """The questions of one split, in file order.
-
-    Args:
-        path: the file, or the folder it lies in.
-        split: random, popular or adversarial; empty for what the file's name says.
-        seed: not used; the file is what it is.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no such split, no rows, or a malformed row; the message names it.
-    """
-    file, split = split_file(path, split, SPLITS, "POPE")
-    return collect(_rows(file, split), file)
-
-
 def _rows(file: Path, split: str) -> Iterator[tuple[str, Example]]:
     root: Path | None = None
     for place, row in jsonl_rows(file):
@@ -54,3 +38,7 @@ def _rows(file: Path, split: str) -> Iterator[tuple[str, Example]]:
         key = f"{split}/{identity(row, 'question_id', place)}"
         prompt = text_field(row, "text", place) + SHORT
         yield place, Example(key, prompt, str(root / image), None, False, f"pope/{split}", (label,))
+
+
+load = split_loader(_rows, SPLITS, "POPE")
+"""The questions of one split, in file order; an empty split is what the file's name says."""

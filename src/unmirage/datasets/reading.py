@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,12 +25,12 @@ def read_json(file: Path) -> Any:
     """
     text = _text(file)
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_each_key_once)
     except json.JSONDecodeError as error:
         raise ValueError(f"{file}:{error.lineno}:{error.colno}: broken JSON: {error.msg}") from error
     except RecursionError as error:
         raise ValueError(f"{file}: broken JSON: nested too deeply") from error
-    except ValueError as error:  # a number with more digits than Python converts
+    except ValueError as error:  # a key that is there twice; a number with more digits than Python converts
         raise ValueError(f"{file}: broken JSON: {error}") from error
 
 
@@ -46,6 +46,7 @@ def json_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 def json_table(file: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(place, key, row) of every object in a JSON file that holds an object of objects by id."""
     for key, row in mapping(read_json(file), str(file)).items():
+        whole(key, "the key", f"{file}: record {key!r}")
         yield f"{file}: record {key!r}", key, mapping(row, f"{file}: record {key!r}")
 
 
@@ -54,7 +55,7 @@ def jsonl_rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in enumerate(_text(file).split("\n"), start=1):
         if line.strip():
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=_each_key_once)
             except json.JSONDecodeError as error:
                 raise ValueError(f"{file}:{number}:{error.colno}: broken JSON: {error.msg}") from error
             except (RecursionError, ValueError) as error:
@@ -95,14 +96,33 @@ def field(row: dict[str, Any], key: str, kind: type[T], place: str) -> T:
     """The field `key` of a row, of type `kind`; a true or false is not a number.
 
     Raises:
-        ValueError: it is missing, or of another type.
+        ValueError: it is missing, of another type, or text with half a character.
     """
     if key not in row:
         raise ValueError(f"{place}: {key!r} is missing")
     value = row[key]
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ValueError(f"{place}: {key!r} should be {kind.__name__}, found {type(value).__name__}")
+    if isinstance(value, str):
+        whole(value, repr(key), place)
     return value
+
+
+def whole(text: str, name: str, place: str) -> str:
+    """`text` if all of it can be written to a file.
+
+    JSON can spell half of a character (an escape from d800 to dfff without its other half, as a cut through an emoji leaves it).
+    Written as UTF-8 it would silently turn into a question mark, and what was judged would not be what was asked.
+
+    Raises:
+        ValueError: half a character is in it; the message calls the text `name`.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise ValueError(f"{place}: {name} holds half a character ({half}, a lone surrogate); mend or remove it") from None
+    return text
 
 
 def text_field(row: dict[str, Any], key: str, place: str) -> str:
@@ -115,6 +135,34 @@ def text_field(row: dict[str, Any], key: str, place: str) -> str:
     if not value:
         raise ValueError(f"{place}: {key!r} is empty")
     return value
+
+
+def identity(row: Mapping[str, Any], key: str, place: str) -> str:
+    """The id in a row, a whole number or text, as text.
+
+    Raises:
+        ValueError: it is missing, of another type, or empty.
+    """
+    value = row.get(key)
+    if key not in row:
+        raise ValueError(f"{place}: {key!r} is missing")
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"{place}: {key!r} should be a number or text, found {type(value).__name__}")
+    try:
+        text = str(value).strip()
+    except ValueError as error:  # more digits than Python writes out
+        raise ValueError(f"{place}: {key!r}: {error}") from error
+    if not text:
+        raise ValueError(f"{place}: {key!r} is empty")
+    return whole(text, repr(key), place)
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice in one object")
+    return found
 
 
 def _text(file: Path) -> str:

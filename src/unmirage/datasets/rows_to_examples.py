@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from unmirage.records import Example
 
 T = TypeVar("T")
+Loader = Callable[[str, str, int], list[Example]]
+"""(path, split, seed) -> examples; the seed is not used, the files are what they are."""
+
+
+def loader(rows: Callable[[Path], Iterable[tuple[str, Example]]], known: Sequence[str] = ()) -> Loader:
+    """The `load` of a data set whose rows each say which split they are in; see `examples_of` for `rows` and `known`."""
+
+    def load(path: str, split: str, seed: int) -> list[Example]:
+        return examples_of(path, split, rows(Path(path)), known)
+
+    load.__module__ = rows.__module__
+    return load
 
 
 def examples_of(path: str | Path, split: str, rows: Iterable[tuple[str, Example]], known: Sequence[str] = ()) -> list[Example]:
@@ -50,6 +62,24 @@ def examples_of(path: str | Path, split: str, rows: Iterable[tuple[str, Example]
             examples.append(example if key == example.id else dataclasses.replace(example, id=key))
     if not examples:
         raise ValueError(f"{path} has no rows" + (f" in split {split!r}" if split else ""))
+    return examples
+
+
+def collect(rows: Iterable[tuple[str, Example]], path: str | Path) -> list[Example]:
+    """The examples of (place, example) pairs, in order.
+
+    Raises:
+        ValueError: there are none, or an id occurs twice; the message names both places.
+    """
+    places: dict[str, str] = {}
+    examples = []
+    for place, example in rows:
+        if example.id in places:
+            raise ValueError(f"{place}: the id {example.id!r} is already at {places[example.id]}; ids must differ")
+        places[example.id] = place
+        examples.append(example)
+    if not examples:
+        raise ValueError(f"{path} has no rows")
     return examples
 
 

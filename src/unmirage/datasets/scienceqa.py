@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from unmirage.datasets.asking import LETTERS, multiple_choice
-from unmirage.datasets.layout import collect, picture_root
-from unmirage.datasets.peek import first_row
-from unmirage.datasets.reading import field, json_table, mapping, read_json, text_field
+from unmirage.datasets.layout import picture_root
+from unmirage.datasets.opening import first_row
+from unmirage.datasets.reading import field, json_table, mapping, read_json, text_field, whole
+from unmirage.datasets.rows_to_examples import collect
 from unmirage.records import Example
 
 SPLITS = ("train", "val", "test")
@@ -55,7 +56,7 @@ def _rows(file: Path, splits: list[str]) -> Iterator[tuple[str, Example]]:
         if lost := [key for key in keys if key not in problems]:
             raise ValueError(
                 f"{file} lacks {len(lost)} of the {len(keys)} problems of split {split!r}, first {lost[0]!r}; "
-                "this copy looks cut off: get a whole one"
+                f"this copy looks cut off: get a whole one, or mend {listing}"
             )
         for key in keys:
             place, row = problems[key]
@@ -68,6 +69,7 @@ def _example(row: dict[str, Any], key: str, split: str, folder: Path, place: str
     choices = field(row, "choices", list, place)
     if not 2 <= len(choices) <= len(LETTERS) or not all(isinstance(choice, str) for choice in choices):
         raise ValueError(f"{place}: 'choices' should be a list of two or more texts")
+    whole("".join(choices), "'choices'", place)
     answer = field(row, "answer", int, place)
     if not 0 <= answer < len(choices):
         raise ValueError(f"{place}: 'answer' should be a number from 0 to {len(choices) - 1}")

@@ -3,7 +3,8 @@
 A list of `question_id, image, question, category, safety_warning, reference_answer`, 167 rows. Neither picture nor words
 are harmful alone; together they ask for harm, so every row counts as unsafe. The multiple-choice file asks the same
 questions with `options, correct_option` in place of warning and reference; it is read as the same open questions with the
-text of the correct option as the response. Pictures are on Hugging Face, apart from the repository sinwang20/SIUO.
+text of the correct option as the response. Pictures are on Hugging Face, apart from the repository sinwang20/SIUO, and are
+looked for in images/ beside the file or one folder above, else directly beside it.
 
 Splits: the categories in the file, such as morality.
 """
@@ -16,23 +17,8 @@ from typing import Any
 
 from unmirage.datasets.opening import first_record
 from unmirage.datasets.reading import field, json_rows, text_field
-from unmirage.datasets.rows_to_examples import examples_of
+from unmirage.datasets.rows_to_examples import loader
 from unmirage.records import Example
-
-
-def load(path: str, split: str, seed: int) -> list[Example]:
-    """The examples of a file, in file order.
-
-    Args:
-        path: the JSON file. Pictures are looked for in images/ beside it or one folder above, else directly beside it.
-        split: a category; empty for all.
-        seed: not used; the file is what it is.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no such split, no rows, or the file is malformed; the message names the record (from 1).
-    """
-    return examples_of(path, split, _rows(Path(path)))
 
 
 def recognises(path: Path) -> bool:
@@ -65,3 +51,7 @@ def _response(row: dict[str, Any], place: str) -> str:
         return text_field(row, "reference_answer", place)
     options = field(row, "options", dict, place)
     return text_field(options, text_field(row, "correct_option", place), f"{place}: options")
+
+
+load = loader(_rows)
+"""The examples of a file, in file order."""

@@ -15,9 +15,9 @@ from typing import Any
 from unmirage.datasets import table_files
 from unmirage.datasets.arrow_files import Inside
 from unmirage.datasets.containers import is_inside
-from unmirage.datasets.layout import collect, identity
-from unmirage.datasets.peek import first_object, first_record, first_row, head, header
-from unmirage.datasets.reading import text_field
+from unmirage.datasets.opening import csv_header, first_item, first_object, first_row, head
+from unmirage.datasets.reading import identity, text_field, whole
+from unmirage.datasets.rows_to_examples import collect
 from unmirage.records import Example
 
 GUESSES: dict[str, tuple[str, ...]] = {
@@ -47,9 +47,9 @@ def recognises(path: Path) -> bool:
     if suffix in (".parquet", ".arrow"):
         return head(path)[:4] in ("PAR1", "ARRO", "\ufffd\ufffd\ufffd\ufffd")
     if suffix in (".csv", ".tsv"):
-        names = header(path, "\t" if suffix == ".tsv" else ",")
+        names = set(csv_header(path, "\t" if suffix == ".tsv" else ","))
     else:
-        names = set(first_object(path) if suffix == ".jsonl" else first_record(path) or first_row(path))
+        names = set(first_object(path) if suffix == ".jsonl" else first_item(path) or first_row(path))
     return any(name.lower() in GUESSES["prompt"] for name in names)
 
 
@@ -120,7 +120,7 @@ def _image(file: Path, value: Any, place: str) -> str | None:
 def _text(value: Any, column: str | None, place: str) -> str | None:
     """Text or nothing; an empty field is nothing."""
     if value is None or isinstance(value, str):
-        return value or None
+        return whole(value, repr(column), place) if value else None
     raise ValueError(f"{place}: {column!r} should be text, found {type(value).__name__}")
 
 
@@ -136,7 +136,7 @@ def _answers(value: Any, column: str | None, place: str) -> tuple[str, ...]:
     values = [value] if isinstance(value, str) and value else value or []
     if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
         raise ValueError(f"{place}: {column!r} should be text or a list of texts, found {value!r}")
-    return tuple(values)
+    return tuple(whole(item, repr(column), place) for item in values)
 
 
 def _nearest(name: str, known: Any) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unmirage.datasets.asking import SHORT, ten_answers
-from unmirage.datasets.layout import collect, identity, picture_root, split_file
-from unmirage.datasets.peek import first_object
-from unmirage.datasets.reading import field, mapping, read_json, text_field
+from unmirage.datasets.layout import picture_root, split_loader
+from unmirage.datasets.opening import first_object
+from unmirage.datasets.reading import field, identity, mapping, read_json, text_field
 from unmirage.records import Example
 
 SPLITS = {"train": "textvqa*train.json", "val": "textvqa*val.json", "test": "textvqa*test.json"}
@@ -30,22 +30,6 @@ def recognises(path: Path) -> bool:
     return {"question_id", "image_id", "question", "image_classes"} <= rows[0].keys()
 
 
-def load(path: str, split: str, seed: int) -> list[Example]:
-    """The questions of one split, in file order.
-
-    Args:
-        path: the file, or the folder it lies in.
-        split: train, val or test; empty for what the file's name says.
-        seed: not used; the file is what it is.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no such split, no rows, or a malformed row; the message names it.
-    """
-    file, split = split_file(path, split, SPLITS, "TextVQA")
-    return collect(_rows(file, split), file)
-
-
 def _rows(file: Path, split: str) -> Iterator[tuple[str, Example]]:
     folder = file.parent / ("test_images" if split == "test" else "train_images")
     root: Path | None = None
@@ -58,3 +42,7 @@ def _rows(file: Path, split: str) -> Iterator[tuple[str, Example]]:
         answers = ten_answers(row, place) if "answers" in row or split != "test" else ()
         key = identity(row, "question_id", place)
         yield place, Example(key, prompt, str(root / image), None, False, f"textvqa/{split}", answers)
+
+
+load = split_loader(_rows, SPLITS, "TextVQA")
+"""The questions of one split, in file order; an empty split is what the file's name says."""

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unmirage.datasets.asking import SHORT, UNSURE, ten_answers
-from unmirage.datasets.layout import collect, picture_root, split_file
-from unmirage.datasets.peek import first_record
+from unmirage.datasets.layout import picture_root, split_file
+from unmirage.datasets.opening import first_item
 from unmirage.datasets.reading import json_rows, text_field
+from unmirage.datasets.rows_to_examples import collect
 from unmirage.records import Example
 
 SPLITS = {"train": "*train.json", "val": "*val.json", "test": "*test.json"}
@@ -26,7 +27,7 @@ def recognises(path: Path) -> bool:
     if path.is_dir():
         files = [*sorted(path.glob("*.json"))[:3], *sorted(path.glob("Annotations/*.json"))[:3]]
         return any(recognises(file) for file in files if file.is_file())
-    row = first_record(path)
+    row = first_item(path)
     image = row.get("image")
     return "question" in row and isinstance(image, str) and (image.startswith("VizWiz_") or "answerable" in row)
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unmirage.datasets import vlguard
-from unmirage.datasets.peek import first_record
+from unmirage.datasets.opening import first_item
 from unmirage.datasets.reading import json_rows
 from unmirage.records import Edit, Example, digest
 from unmirage.words import first_word
@@ -31,7 +31,7 @@ _NUMBER = re.compile(r"-\d+$")
 
 def recognises(path: Path) -> bool:
     """Whether this is a file of VLGuard's structure whose name says how many shots."""
-    return bool(_SHOTS.search(path.stem)) and "instr-resp" in first_record(path)
+    return bool(_SHOTS.search(path.stem)) and "instr-resp" in first_item(path)
 
 
 def load(path: str, split: str, seed: int) -> list[Example]:

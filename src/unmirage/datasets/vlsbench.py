@@ -15,23 +15,8 @@ from pathlib import Path
 
 from unmirage.datasets.opening import first_record
 from unmirage.datasets.reading import field, json_rows, text_field
-from unmirage.datasets.rows_to_examples import examples_of
+from unmirage.datasets.rows_to_examples import loader
 from unmirage.records import Example
-
-
-def load(path: str, split: str, seed: int) -> list[Example]:
-    """The examples of a file, in file order.
-
-    Args:
-        path: the JSON file; pictures are relative to the folder it lies in.
-        split: a category; empty for all.
-        seed: not used; the file is what it is.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no such split, no rows, or the file is malformed; the message names the record (from 1).
-    """
-    return examples_of(path, split, _rows(Path(path)))
 
 
 def recognises(path: Path) -> bool:
@@ -52,3 +37,7 @@ def _rows(file: Path) -> Iterator[tuple[str, Example]]:
                 source=f"vlsbench/{category}",
             ),
         )
+
+
+load = loader(_rows)
+"""The examples of a file, in file order."""

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from unmirage.datasets.asking import SHORT, ten_answers
-from unmirage.datasets.layout import collect, identity, picture_root, split_file
-from unmirage.datasets.peek import first_object
-from unmirage.datasets.reading import field, mapping, read_json, text_field
+from unmirage.datasets.layout import picture_root, split_loader
+from unmirage.datasets.opening import first_object
+from unmirage.datasets.reading import field, identity, mapping, read_json, text_field
 from unmirage.records import Example
 
 SPLITS = {
@@ -38,22 +38,6 @@ def recognises(path: Path) -> bool:
     return isinstance(questions, list) and bool(questions) and _is_question(questions[0])
 
 
-def load(path: str, split: str, seed: int) -> list[Example]:
-    """The questions of one split, in file order.
-
-    Args:
-        path: the questions file, or the folder of both files.
-        split: train, val, test-dev or test; empty for what the file's name says.
-        seed: not used; the files are what they are.
-
-    Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: no such split, no rows, a malformed row, or questions and annotations that do not go together.
-    """
-    file, split = split_file(path, split, SPLITS, "VQAv2")
-    return collect(_rows(file, split), file)
-
-
 def _rows(file: Path, split: str) -> Iterator[tuple[str, Example]]:
     content = mapping(read_json(file), str(file))
     questions = field(content, "questions", list, str(file))
@@ -70,7 +54,7 @@ def _rows(file: Path, split: str) -> Iterator[tuple[str, Example]]:
         answers: tuple[str, ...] = ()
         if annotations is not None:
             if key not in annotations:
-                raise ValueError(f"{place}: no annotation has its question_id {key}")
+                raise ValueError(f"{place}: no annotation has its question_id {key}; they are in {_beside(file)}")
             where, annotation = annotations.pop(key)
             if field(annotation, "image_id", int, where) != image_id:
                 raise ValueError(f"{where}: 'image_id' is not {image_id}, which {place} has")
@@ -82,11 +66,16 @@ def _rows(file: Path, split: str) -> Iterator[tuple[str, Example]]:
         raise ValueError(f"{where}: has no question in {file}, as {len(annotations)} in all")
 
 
+def _beside(file: Path) -> Path:
+    """The annotations of a questions file."""
+    name = re.sub(r"OpenEnded_|MultipleChoice_", "", file.name).replace("questions", "annotations")
+    return file.with_name(name)
+
+
 def _annotations(file: Path) -> dict[str, tuple[str, dict[str, Any]]] | None:
     """Question id -> (place, annotation); None for a test split, which has none."""
-    name = re.sub(r"OpenEnded_|MultipleChoice_", "", file.name).replace("questions", "annotations")
-    beside = file.parent / name
-    if name == file.name:
+    beside = _beside(file)
+    if beside == file:
         raise ValueError(f"{file}: expected a name like {', '.join(SPLITS.values())}; the annotations are found by it")
     if "test" in file.name and not beside.exists():
         return None
@@ -103,3 +92,7 @@ def _annotations(file: Path) -> dict[str, tuple[str, dict[str, Any]]] | None:
 
 def _is_question(row: Any) -> bool:
     return isinstance(row, dict) and {"question_id", "image_id", "question"} <= row.keys()
+
+
+load = split_loader(_rows, SPLITS, "VQAv2")
+"""The questions of one split, in file order; an empty split is what the file's name says."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from unmirage.datasets.opening import csv_header
 from unmirage.datasets.reading import csv_rows, field, text_field
-from unmirage.datasets.rows_to_examples import examples_of
+from unmirage.datasets.rows_to_examples import loader
 from unmirage.records import Example
 
 SPLITS = ("safe", "contrast")
@@ -28,21 +28,6 @@ CONTRAST_TYPES = [
     f"contrast_{kind}"
     for kind in ("homonyms figurative_language safe_targets safe_contexts definitions discr historical_events privacy").split()
 ]
-
-
-def load(path: str, split: str, seed: int) -> list[Example]:
-    """The examples of a prompts file or of one model's completions file, in file order.
-
-    Args:
-        path: the CSV file.
-        split: safe or contrast; empty for both.
-        seed: not used; the file is what it is.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: no such split, nothing in it, or the file is malformed; the message names the line.
-    """
-    return examples_of(path, split, _rows(Path(path)), SPLITS)
 
 
 def recognises(path: Path) -> bool:
@@ -69,3 +54,7 @@ def _rows(file: Path) -> Iterator[tuple[str, Example]]:
                 source=f"xstest/{kind}",
             ),
         )
+
+
+load = loader(_rows, SPLITS)
+"""The examples of a prompts file or of one model's completions file, in file order."""
