@@ -216,6 +216,42 @@ def test_one_too_many_makes_all_wait(status: int, all_wait: bool) -> None:
         assert (len(during) <= 3) == all_wait, "three others were under way when the first was turned away"
 
 
+def test_one_too_many_halves_the_number_once_and_good_replies_raise_it_again() -> None:
+    async def at_once(steps: pace.Pace) -> int:
+        """How many of twenty that want a turn have one at the same time."""
+        leave = asyncio.Event()
+        inside = 0
+
+        async def take() -> None:
+            nonlocal inside
+            async with steps.turn():
+                inside += 1
+                await leave.wait()
+
+        tasks = [asyncio.create_task(take()) for _ in range(20)]
+        await asyncio.sleep(0.02)
+        counted = inside
+        leave.set()
+        await asyncio.gather(*tasks)
+        return counted
+
+    async def story() -> list[int]:
+        steps = pace.Pace(8)
+        counts = [await at_once(steps)]
+        began = time.monotonic()
+        for _ in range(8):  # eight that were under way together are turned away together
+            steps.slow_down(0, began)
+        counts.append(await at_once(steps))
+        for _ in range(9):
+            steps.slow_down(0, time.monotonic())
+        counts.append(await at_once(steps))
+        for _ in range(100):
+            steps.went_well()
+        return [*counts, await at_once(steps)]
+
+    assert asyncio.run(story()) == [8, 4, 1, 8]
+
+
 def test_a_strict_limit_fails_nobody_while_others_get_through() -> None:
     """One request in 15 ms is let in, eight ask: most are turned away more often than they have tries."""
     last, turned = [0.0], [0]
@@ -489,7 +525,9 @@ def test_two_processes_share_a_cache_and_ctrl_c_stops_one_of_them(tmp_path: Path
             assert kept._do("SELECT count(*) FROM replies")[0] >= 60
 
 
-@pytest.mark.parametrize("harm", ["not a database", "head overwritten", "pages overwritten", "cut short"])
+@pytest.mark.parametrize(
+    "harm", ["not a database", "head overwritten", "pages overwritten", "last pages overwritten", "cut short"]
+)
 def test_a_broken_cache_is_moved_aside_with_one_line(tmp_path: Path, harm: str, capfd: pytest.CaptureFixture[str]) -> None:
     cache = tmp_path / "c"
     with Replies(cache) as kept:
@@ -500,6 +538,7 @@ def test_a_broken_cache_is_moved_aside_with_one_line(tmp_path: Path, harm: str, 
         "not a database": b"hello " * 1000,
         "head overwritten": b"\0" * 100 + whole[100:],
         "pages overwritten": whole[:4096] + b"\xff" * (len(whole) - 4096),
+        "last pages overwritten": whole[: len(whole) // 8192 * 4096].ljust(len(whole), b"\xff"),  # opens well, then fails
         "cut short": whole[:5000],
     }[harm]
     cache.write_bytes(broken)
