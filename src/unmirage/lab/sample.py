@@ -53,7 +53,7 @@ def draw(answers: Iterable[Answer], n: int, seed: int) -> list[Item]:
     return drawn
 
 
-def allocate(sizes: Mapping[str, int], n: int) -> dict[str, int]:
+def allocate(sizes: Mapping[str, float], n: int) -> dict[str, int]:
     """How many of `n` draws each stratum gets, by its size: at least one, at most all.
 
     Raises:
