@@ -106,6 +106,7 @@ def paged(folder: Path) -> Iterator[tuple[subprocess.Popen[str], http.client.HTT
     command = [sys.executable, "-c", SITTING, str(folder), "8", "page"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
+        assert "reading the answers of 1 run ..." in process.stderr.readline()
         found = re.search(r"http://127\.0\.0\.1:(\d+)(/\S+)", process.stderr.readline())
         assert found is not None
         connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=30)

@@ -48,6 +48,7 @@ def label(
     place = out or folders[0]
     found = _answers.run_folders(folders)
     with runs.hold(place):
+        print(f"reading the answers of {len(found)} run{'' if len(found) == 1 else 's'} ...", file=sys.stderr, flush=True)
         answers = _answers.read(found)
         items = held_or_drawn(place, answers, sample, seed)
         ledger = labelling.ledger(place)
