@@ -30,14 +30,15 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Edit(Record):
-    """How an example's words were changed.
+    """How an example's words were changed, or its picture, or how its answer is made to begin.
 
-    `position` counts words from 0; for a final mark it is None. `attacks` names the recipe's attacks that try it. `mark` is
-    the final mark that came in with the word; empty if the mark was left alone.
+    `position` counts words from 0; where no one word of the question changed it is None. `attacks` names the recipe's attacks
+    that try it. `mark` is the final mark that came in with the word; empty if the mark was left alone. `word` is the new word;
+    for `picture` the kind of the new picture, for `prefill` the text that the answer begins with.
     """
 
     parent: str
-    kind: Literal["replace", "insert", "delete", "mark", "rewrite"]
+    kind: Literal["replace", "insert", "delete", "mark", "rewrite", "picture", "prefill"]
     word: str
     position: int | None = None
     attacks: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from unmirage.attacks.prefill import begun
 from unmirage.datasets.pictures import open_picture
 from unmirage.losses.batch import Batch, Segment
 from unmirage.records import Example
@@ -54,7 +55,7 @@ class Encoder:
         return str(self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
     def encode(self, example: Example, with_response: bool) -> Row:
-        """Encode one example, with its response as the answer if asked.
+        """Encode one example, with its response as the answer if asked; else with what its answer is made to begin with.
 
         Raises:
             ValueError: no response to encode, no counted token, or more tokens than the model can take; the message
@@ -69,7 +70,7 @@ class Encoder:
             if not example.response:
                 raise ValueError(f"example {example.id} has no response to learn from")
             row = self.lengthen(row, [*self.tokens(example.response), self.tokenizer.eos_token_id])
-        return self._fitting(row)
+        return self._fitting(row if with_response else self._begun(row))
 
     def encode_variants(self, examples: Sequence[Example]) -> list[Row]:
         """Encode examples about one picture, which is processed once; the same rows as from `encode` without responses.
@@ -104,6 +105,23 @@ class Encoder:
         """The tokens of `text` as the model would say it."""
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
+    def answer(self, example: Example, said: Sequence[int]) -> str:
+        """The answer to `example` as text: what it was made to begin with, if anything, and the tokens `said` after that."""
+        opening = begun(example)
+        head = self.tokens(opening) if opening else []
+        before, after, whole = (self.tokenizer.decode(ids, skip_special_tokens=True) for ids in (head, said, [*head, *said]))
+        rest = whole.removeprefix(before) if whole.startswith(before) else f" {after}"
+        return f"{opening}{rest}".strip()
+
+    def question_spans(self, example: Example) -> list[tuple[int, int]]:
+        """Where in the prompt every token of the question and its template stands, in characters; the template's lie outside."""
+        text = self.render(example)
+        offsets = self._process(text, example).get("offset_mapping")
+        lead = len(example.prompt) - len(example.prompt.lstrip())
+        begin = self._question_end(offsets, text, example) - len(example.prompt.strip()) - lead
+        assert offsets is not None
+        return [(start - begin, end - begin) for start, end in offsets[0].tolist()]
+
     def _fitting(self, row: Row) -> Row:
         if self.longest is not None and len(row.segments) > self.longest:
             raise ValueError(
@@ -127,7 +145,12 @@ class Encoder:
             if tensor.shape == row.inputs["input_ids"].shape:
                 rest = tail["input_ids"] if name == "input_ids" else tensor[:, -1:].expand(-1, tail["input_ids"].shape[1])
                 inputs[name] = torch.cat([tensor[:, :end], rest], dim=1)
-        return self._fitting(Row(inputs, segments, example))
+        return self._fitting(self._begun(Row(inputs, segments, example)))
+
+    def _begun(self, row: Row) -> Row:
+        """`row` with the tokens that its answer is made to begin with, if any (the attack `prefill`)."""
+        text = begun(row.example)
+        return self.lengthen(row, self.tokens(text)) if text else row
 
     def _process(self, text: str, example: Example) -> dict[str, Tensor]:
         bos = self.tokenizer.bos_token
@@ -141,16 +164,21 @@ class Encoder:
     def _segments(self, ids: Tensor, offsets: Tensor | None, text: str, example: Example) -> Tensor:
         segments = torch.full(ids.shape, int(Segment.TEMPLATE))
         asked = example.prompt.strip()
-        at = text.rfind(asked)
-        if offsets is None or at < 0:
-            raise ValueError(f"example {example.id}: its question cannot be found in the templated prompt")
+        end = self._question_end(offsets, text, example)
+        assert offsets is not None
         spans = offsets[0]
-        end = int(spans.max()) - len(text.rstrip()[at + len(asked) :])  # counted from the end: the picture expands before
         inside = (spans[:, 1] > end - len(asked)) & (spans[:, 0] < end) & (spans[:, 1] > spans[:, 0])
         segments[inside] = int(Segment.QUESTION)
         if self.image_token is not None:
             segments[ids == self.image_token] = int(Segment.IMAGE)
         return segments
+
+    def _question_end(self, offsets: Tensor | None, text: str, example: Example) -> int:
+        asked = example.prompt.strip()
+        at = text.rfind(asked)
+        if offsets is None or at < 0:
+            raise ValueError(f"example {example.id}: its question cannot be found in the templated prompt")
+        return int(offsets[0].max()) - len(text.rstrip()[at + len(asked) :])  # from the end: the picture expands before
 
     def collate(self, rows: Sequence[Row], left: bool = False) -> Batch:
         """Rows as one batch: token-shaped tensors are padded, on the right or the left; all others are stacked."""

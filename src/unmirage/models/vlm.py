@@ -122,9 +122,9 @@ class VLM:
     def completions(self, examples: Sequence[Example], tokens: Sequence[Sequence[int]]) -> list[Completion]:
         """What the model said to `examples`, from the tokens it made; finished if a stop token is among them."""
         stops = set(self.stops)
-        texts = self.encoder.tokenizer.batch_decode([list(said) for said in tokens], skip_special_tokens=True)
         ends = [not stops.isdisjoint(said) for said in tokens]
-        return [Completion(e.id, text.strip(), end) for e, text, end in zip(examples, texts, ends, strict=True)]
+        texts = [self.encoder.answer(e, said) for e, said in zip(examples, tokens, strict=True)]
+        return [Completion(e.id, text, end) for e, text, end in zip(examples, texts, ends, strict=True)]
 
     @contextmanager
     def adapter_off(self) -> Iterator[None]:
