@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from unmirage import datasets, recipe, runs
 from unmirage.attacks import ATTACKS
+from unmirage.attacks.picture import Picture
 from unmirage.metrics.estimates import Asked
 from unmirage.records import Example, digest, to_dict
 from unmirage.runs import Run
@@ -35,6 +36,7 @@ def edits(r: recipe.Recipe, split: str, parents: Sequence[Example]) -> list[Exam
         if spec.split != split:
             continue
         edit = recipe.build("attack", ATTACKS, spec.attack, spec.settings)
+        edit = edit.among(parents) if isinstance(edit, Picture) else edit
         for tried in (candidate for parent in parents for candidate in edit(parent)):
             known = made.get(tried.id, tried)
             assert known.edit is not None

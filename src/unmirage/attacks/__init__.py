@@ -10,11 +10,17 @@ from unmirage.attacks.carrier import Carrier
 from unmirage.attacks.delete_word import DeleteWord
 from unmirage.attacks.final_mark import FinalMark
 from unmirage.attacks.one_word import OneWord
+from unmirage.attacks.picture import Picture
+from unmirage.attacks.prefill import Prefill
+from unmirage.attacks.typographic import Typographic
 
 ATTACKS: dict[str, type[Attack]] = {
     "carrier": Carrier,
     "delete_word": DeleteWord,
     "one_word": OneWord,
     "final_mark": FinalMark,
+    "picture": Picture,
+    "prefill": Prefill,
+    "typographic": Typographic,
 }
 """Every attack a recipe can name."""

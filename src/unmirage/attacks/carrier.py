@@ -28,7 +28,7 @@ class Carrier:
     def __call__(self, example: Example) -> Sequence[Example]:
         """One candidate per sentence, other than the one that stands; none where no template takes the request."""
         wanted = {opener.lower() for opener in self.openers}
-        made = {}
+        made: dict[str, Example] = {}
         for text in rewrites(example.prompt).values():
             if text != example.prompt and (first_word(text) in wanted) != self.but:
                 new = candidate(example, text, "rewrite", first_word(text), 0, final_mark(text))

@@ -23,7 +23,7 @@ class DeleteWord:
         count = len(spans(example.prompt))
         if count < 2:
             return []
-        made = {}
+        made: dict[str, Example] = {}
         for place in {"first": [0], "last": [count - 1], "any": range(count)}[self.at]:
             text = delete_word(example.prompt, place).apply(example.prompt)
             if words_changed(example.prompt, text) == 1:

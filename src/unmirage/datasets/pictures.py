@@ -1,6 +1,6 @@
 """Opening an example's picture, lazily, from wherever its image reference points; checking pictures; moving them.
 
-A reference is a path, `toy:...`, or points into a larger file (`containers.py`).
+A reference is a path, `toy:...`, a picture to be drawn (`drawn.py`), or points into a larger file (`containers.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 
 from PIL import Image
 
-from unmirage.datasets import containers
+from unmirage.datasets import containers, drawn
 from unmirage.records import Example
 
 
@@ -31,6 +31,24 @@ def open_picture(example: Example) -> Image.Image:
     except ModuleNotFoundError:
         raise
     except Exception as error:  # decoders raise anything at all when a file is broken
+        raise ValueError(_unreadable(example, error)) from error
+
+
+def size_of(example: Example) -> tuple[int, int]:
+    """Width and height of the example's picture, in pixels; a file is not decoded for it.
+
+    Raises:
+        ValueError: there is no picture, or it cannot be read; the message names the example and the file.
+    """
+    reference = example.image
+    if reference is None or _is_made(reference):
+        return open_picture(example).size
+    try:
+        with Image.open(_source(reference)) as picture:
+            return picture.size
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:
         raise ValueError(_unreadable(example, error)) from error
 
 
@@ -71,7 +89,7 @@ def rooted(examples: Iterable[Example], root: str) -> list[Example]:
     found, lost = [], []
     for example in examples:
         image = example.image
-        if image is not None and not image.startswith("toy:") and not containers.is_inside(image):
+        if image is not None and not _is_made(image) and not containers.is_inside(image):
             parts = [part for part in PurePath(image).parts if part not in ("/", "..")]
             ends = ("/".join(parts[start:]) for start in range(len(parts)))
             image = next((there for end in ends if (there := place.find(end))), None)
@@ -112,7 +130,13 @@ def _unreadable(example: Example, error: Exception) -> str:
     return f"example {example.id}: its picture {example.image} cannot be read: {error}"
 
 
+def _is_made(reference: str) -> bool:
+    return reference.startswith("toy:") or drawn.is_drawn(reference)
+
+
 def _opened(reference: str) -> Image.Image:
+    if drawn.is_drawn(reference):
+        return drawn.draw(reference)
     if reference.startswith("toy:"):
         from unmirage.toy.pictures import draw
 
@@ -123,7 +147,7 @@ def _opened(reference: str) -> Image.Image:
 
 
 def _verify(reference: str) -> None:
-    if reference.startswith("toy:"):
+    if _is_made(reference):
         _opened(reference)
         return
     source = _source(reference)
