@@ -244,7 +244,10 @@ def test_the_json_form_is_the_contract() -> None:
     rows = _planted(1)
     found = json.loads(json.dumps(as_json(audit(rows))))
     assert {"rows", "unsafe", "refused", "openers", "one_word_rule", "words"} <= set(found)
-    assert {"pairs", "ceiling", "cells", "warnings"} <= set(found)
+    assert {"pairs", "ceiling", "cells", "warnings", "strongest"} <= set(found)
+    assert {(place["word"], place["position"]) for place in found["strongest"]} <= {
+        (word["word"], word["position"]) for word in found["words"] if word["q"] < 0.05
+    }
     assert {"word", "n", "refused", "unsafe"} <= set(found["openers"][0])
     assert set(found["one_word_rule"]) == {"word", "accuracy", "majority", "direction"}
     for word in found["words"]:
@@ -318,7 +321,7 @@ def test_vlguard_pairs_as_measured(word: str, safe_only: int, unsafe_only: int) 
 
 
 def test_the_words_alone_load_nothing_heavy() -> None:
-    """What a run's audit step uses never meets the classifier's libraries."""
+    """Counting words never meets the classifier's libraries."""
     program = (
         "import sys\n"
         "from unmirage.audit.association import lint\n"

@@ -7,8 +7,10 @@ Exit status: 0 done; 1 the input is at fault (one line on standard error); 2 usa
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -175,6 +177,10 @@ def _lint(options: argparse.Namespace) -> None:
         bad = pictures.check(examples)
         found["pictures"] = bad
         text += "\n\n" + "\n".join([f"{len(bad)} missing or corrupt picture{'' if len(bad) == 1 else 's'}", *bad])
+    if options.out is not None:
+        from unmirage.report import write_lint
+
+        text += f"\n\nreport: {write_lint(found, options.out, shlex.join(['unmirage', 'lint', *options.path]))}"
     print(json.dumps(found, ensure_ascii=False) if options.json else text)
     if options.fail_over is not None:
         lint.check(result, options.fail_over)

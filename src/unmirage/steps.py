@@ -53,14 +53,18 @@ def begin(run: Run) -> None:
 
 
 def audit(run: Run) -> None:
-    """Which words of the tuning data give its label away; to `words.jsonl` (basis: data)."""
+    """What the words of the tuning data give away of its label; to `lint.json`, its words to `words.jsonl` (basis: data)."""
     begin(run)
-    from unmirage.audit.association import lint
+    from unmirage.audit import lint
 
     streams = dict.fromkeys(term.stream for term in run.recipe.terms)
     examples = [example for name in streams for example in examples_of(run, name)]
-    if not run.words.exists() and len({example.unsafe for example in examples} - {None}) == 2:
-        runs.write_whole(run.words, write_lines(lint(examples).words))
+    found = run.folder / "lint.json"
+    if len({example.unsafe for example in examples} - {None}) == 2 and not (run.words.exists() and found.exists()):
+        result = lint.lint(examples)
+        if not run.words.exists():
+            runs.write_whole(run.words, write_lines(result.found.words))
+        runs.write_json(found, lint.as_json(result))
 
 
 def align(run: Run) -> None:

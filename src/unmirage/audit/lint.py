@@ -88,6 +88,7 @@ def as_json(result: Shortcut) -> dict[str, Any]:
         "openers": [dataclasses.asdict(opener) for opener in found.openers],
         "one_word_rule": dataclasses.asdict(found.one_word_rule),
         "words": [to_dict(e) | {"competency": _competency(found, e), "template": is_template(e.word)} for e in found.words],
+        "strongest": [{"word": e.word, "position": e.position} for e in _strongest(found)],
         "pairs": [dataclasses.asdict(pair) for pair in found.pairs],
         "ceiling": dataclasses.asdict(result.ceiling),
         "cells": [

@@ -7,14 +7,16 @@ their estimates, word effects and manifests are merged beside the page.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from unmirage import runs
 from unmirage.records import WordEffect, to_dict, write_lines
 from unmirage.report.folders import Finished, read
 from unmirage.report.markdown import markdown
-from unmirage.report.page import page
+from unmirage.report.page import lint_page, page
+from unmirage.report.taught import NAME, read_taught
 
 
 def write(folders: Sequence[Path], out: Path) -> Path:
@@ -36,6 +38,21 @@ def write(folders: Sequence[Path], out: Path) -> Path:
         runs.write_json(out / "manifest.json", {"runs": {run.name: run.manifest for run in found}})
     runs.write_whole(out / "report.md", text)
     runs.write_whole(out / "report.html", html)
+    return out / "report.html"
+
+
+def write_lint(found: Mapping[str, Any], out: Path, command: str) -> Path:
+    """Write `lint.json`, what lint `found` as JSON, and the page about it to `out`, and return the page's path.
+
+    Raises:
+        ValueError: `out` is a run folder, whose report this would overwrite.
+    """
+    if (out / "recipe.toml").exists():
+        raise ValueError(f"{out} is a run folder, and a report on data would overwrite its own; choose another --out")
+    runs.write_json(out / NAME, found)
+    taught = read_taught(out)
+    assert taught is not None
+    runs.write_whole(out / "report.html", lint_page(taught, command))
     return out / "report.html"
 
 

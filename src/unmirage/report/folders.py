@@ -12,12 +12,16 @@ from typing import Any
 from unmirage import recipe
 from unmirage.recipe import Recipe
 from unmirage.records import Estimate, Probe, WordEffect, from_dict, read_lines
+from unmirage.report.taught import Taught, read_taught
 from unmirage.runs import Run
 
 
 @dataclass(frozen=True)
 class Finished:
-    """One evaluated run. `name` is its recipe's, made unique among the runs of the report by the folder's name."""
+    """One evaluated run. `name` is its recipe's, made unique among the runs of the report by the folder's name.
+
+    `taught`: what lint found on its tuning data, if they were audited.
+    """
 
     name: str
     run: Run
@@ -25,6 +29,7 @@ class Finished:
     words: tuple[WordEffect, ...]
     probes: tuple[Probe, ...]
     manifest: dict[str, Any]
+    taught: Taught | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -80,7 +85,8 @@ def _finished(run: Run, ambiguous: bool) -> Finished:
     manifest = _json(run.manifest) if run.manifest.exists() else {}
     if not isinstance(manifest, dict):
         raise ValueError(f"{run.manifest}: expected an object, found {type(manifest).__name__}")
-    return Finished(name, run, _estimates(run.estimates), words, tuple(run.probes.read().values()), manifest)
+    probes = tuple(run.probes.read().values())
+    return Finished(name, run, _estimates(run.estimates), words, probes, manifest, read_taught(run.folder))
 
 
 def _estimates(path: Path) -> tuple[Estimate, ...]:

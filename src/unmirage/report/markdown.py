@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from unmirage.report.finding import find
 from unmirage.report.folders import Finished
+from unmirage.report.lesson import Lesson, lessons, one_digit
+from unmirage.report.outcomes import OUTCOMES, Answers, answers
 from unmirage.report.remake import commands
-from unmirage.report.rows import Group, cell, groups
+from unmirage.report.rows import Group, braced, cell, groups, percent
 from unmirage.report.visible import one_line
 from unmirage.report.wording import VERDICTS, headline, sentences
 
@@ -20,8 +22,13 @@ def markdown(runs: Sequence[Finished], out: str) -> str:
     parts = [f"# {_safe(headline(findings))}"]
     said = [f"- **{_safe(f.model)}: {VERDICTS[f.outcome]}.** {_safe(sentences(f, bounds=True))}" for f in findings]
     parts.append("\n".join(said))
-    parts.append('Percent with 95% intervals; "-" where nothing was measured. The rule behind the verdict is on the HTML page.')
+    parts.append(
+        'Percent with 95% intervals; "-" where nothing was measured; {braces}: if all undetermined answers fell to one side, or '
+        "to the other. The rule behind the verdict is on the HTML page."
+    )
     parts += [_table(runs, group) for group in found]
+    parts += [_outcomes(runs, each) for each in answers(runs)]
+    parts += [_lesson(each) for each in lessons([(run.name, run.taught) for run in runs])]
     parts.append("## Definitions\n\n" + "\n".join(f"- {_safe(g.title)}: {_safe(d)}" for g in found for d in g.definitions))
     parts.append("## Made with\n\n```\n" + "\n".join(one_line(c).replace("```", "'''") for c in commands(runs, out)) + "\n```")
     return "\n\n".join(parts) + "\n"
@@ -31,8 +38,30 @@ def _table(runs: Sequence[Finished], group: Group) -> str:
     head = ["", *(run.name for run in runs)]
     lines = [f"## {_safe(group.title[:1].upper() + group.title[1:])} ({_safe(group.counts)})", ""]
     lines += [_line(head), _line(["---", *("---:" for _ in runs)])]
-    lines += [_line([row.kind.label, *(cell(c) for c in row.cells)]) for row in group.rows]
+    lines += [_line([row.kind.label, *(f"{cell(c)} {braced(c)}".strip() for c in row.cells)]) for row in group.rows]
     return "\n".join(lines)
+
+
+def _outcomes(runs: Sequence[Finished], found: Answers) -> str:
+    """What became of the answers of one split, one line per edit and run."""
+    lines = [f"## What became of the answers to {_safe(found.split)} requests", "", _line(["", "model", *OUTCOMES, "n"])]
+    lines.append(_line(["---", "---", *("---:" for _ in OUTCOMES), "---:"]))
+    for row in found.rows:
+        for run, shares in zip(runs, row.shares, strict=True):
+            if shares is not None:
+                lines.append(_line([row.kind.label, run.name, *(percent(s.value) for s in shares), str(shares[0].n)]))
+    return "\n".join(lines)
+
+
+def _lesson(each: Lesson) -> str:
+    """What one tuning set teaches."""
+    said = [f"right by words alone, {reached.name}: {one_digit(reached.share)}%" for reached in each.reached]
+    said += [f"{shortcut}: {name}: {cell.rows} rows" for shortcut, cells in each.cells for name, cell, _ in cells]
+    said += [f"{title}: {', '.join(s.effect.word for s in found)}" for title, found in each.words]
+    said += [line for line in (each.pairs, *(f"warning: {warning}" for warning in each.taught.warnings)) if line]
+    head = f"## What the tuning data teach ({_safe(', '.join(each.names))})"
+    lines = "\n".join(f"- {_safe(line)}" for line in said)
+    return f"{head}\n\n**{_safe(each.headline)}.** {each.counts}\n\n{lines}"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -6,10 +6,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import jinja2
 
 from unmirage.records import Estimate, WordEffect
 from unmirage.report import rows
@@ -17,13 +13,13 @@ from unmirage.report.edits import kind_of
 from unmirage.report.finding import Finding, Tried, find
 from unmirage.report.folders import Finished
 from unmirage.report.gallery import gallery
+from unmirage.report.lesson import lesson, lessons
+from unmirage.report.outcomes import OUTCOMES, answers
 from unmirage.report.plots import plots
 from unmirage.report.remake import commands
-from unmirage.report.visible import visible
-from unmirage.report.wording import VERDICTS, headline, sentences, share
-
-_ANSWER = 600
-"""Longer answers are cut in the gallery, and say so."""
+from unmirage.report.render import render
+from unmirage.report.taught import Taught
+from unmirage.report.wording import VERDICTS, headline, sentences
 
 
 @dataclass(frozen=True)
@@ -38,13 +34,17 @@ class Number:
 def page(runs: Sequence[Finished], out: str) -> str:
     """`report.html` over `runs`; `out` is the folder that the report lies in."""
     findings = find(runs)
-    return _template().render(
+    return render(
+        "page.html.jinja",
         title=headline(findings),
         findings=[(f, VERDICTS[f.outcome], _unbroken(sentences(f, bounds=True))) for f in findings],
         numbers=numbers(runs, findings),
         names=[run.name for run in runs],
         plots=plots(runs),
+        lessons=lessons([(run.name, run.taught) for run in runs]),
         groups=rows.groups(runs),
+        answers=answers(runs),
+        outcomes=OUTCOMES,
         controls=_controls(runs),
         cases=gallery(runs),
         effects=[(run.name, _edit(run, e), e) for run in runs for e in _paired(run) if any(e.counts)],
@@ -52,6 +52,12 @@ def page(runs: Sequence[Finished], out: str) -> str:
         settings=[_settings(run) for run in runs],
         commands=commands(runs, out),
     )
+
+
+def lint_page(taught: Taught, command: str) -> str:
+    """The page of a data set without a model: what lint found, and the `command` that found it."""
+    found = lesson("taught", (), taught)
+    return render("lint.html.jinja", title=found.headline, lesson=found, command=command)
 
 
 def numbers(runs: Sequence[Finished], findings: Sequence[Finding]) -> list[Number]:
@@ -134,52 +140,6 @@ def _facts(run: Finished) -> list[tuple[str, str]]:
     return list(facts.items())
 
 
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_honest,
-    )
-    environment.filters |= {
-        "cell": rows.cell,
-        "long_cell": rows.long_cell,
-        "interval": rows.interval,
-        "percent": rows.percent,
-        "share": share,
-        "signed": _signed,
-        "between": _between,
-        "p": _p,
-        "answer": lambda text: visible(text, _ANSWER),
-    }
-    return environment.get_template("page.html.jinja")
-
-
-def _honest(value: Any) -> Any:
-    """What the template writes: plain text with its hidden characters shown; SVG is made of such text already."""
-    return visible(value) if type(value) is str else value
-
-
 def _unbroken(text: str) -> str:
     """Intervals that no line break parts."""
     return re.sub(r"(?<=\d)-(?=\d+\])", "\N{NON-BREAKING HYPHEN}", text)
-
-
-def _signed(value: float | None) -> str:
-    """A difference of shares in points; "-" where there is none."""
-    if value is None:
-        return rows.NOTHING
-    return f"{100 * value:+.0f}" if round(100 * value) else "0"
-
-
-def _between(effect: WordEffect) -> str:
-    return "" if effect.low is None or effect.high is None else f"{_signed(effect.low)} to {_signed(effect.high)}"
-
-
-def _p(value: float | None) -> str:
-    """A p- or q-value: "-" where there is none, never just 0."""
-    if value is None:
-        return rows.NOTHING
-    return f"{value:.1e}" if value < 0.001 else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""Which pictures a report has, and what is said under each. The drawing is in `dots`, `curve` and `bars`."""
+"""Which pictures a report has, and what is said under each. The drawing is in `dots`, `curve` and `stacks`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from unmirage.report.bars import bars
 from unmirage.report.curve import curve
 from unmirage.report.dots import dots
 from unmirage.report.folders import Finished, base_of
+from unmirage.report.outcomes import answers
 from unmirage.report.rows import Group, groups
+from unmirage.report.stacks import stacks
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Plot:
 
 def plots(runs: Sequence[Finished]) -> list[Plot]:
     """Every picture that the runs have numbers for."""
-    return [*_dot_plots(runs), *_curves(runs), *_word_bars(runs)]
+    return [*_dot_plots(runs), *_stacked(runs), *_curves(runs)]
 
 
 def _dot_plots(runs: Sequence[Finished]) -> list[Plot]:
@@ -70,19 +71,15 @@ def _curves(runs: Sequence[Finished]) -> list[Plot]:
     return made
 
 
-def _word_bars(runs: Sequence[Finished]) -> list[Plot]:
-    """The words of the first tuning set that has any; what other runs were tuned on is in their `words.jsonl`."""
-    for run in runs:
-        effects = [effect for effect in run.words if effect.basis == "data"]
-        title = f"Words of {run.name}'s tuning data"
-        picture = bars("words", effects, title)
+def _stacked(runs: Sequence[Finished]) -> list[Plot]:
+    made = []
+    for i, found in enumerate(answers(runs)):
+        title = f"What became of the answers to {found.split} requests"
+        picture = stacks(f"stacks{i}", found, [run.name for run in runs], title)
         if picture is not None:
-            caption = (
-                "z of the log-odds, safe against unsafe prompts (Monroe et al. 2008). It ranks candidates; only an edit of "
-                "the question shows whether a word moves the model."
-            )
-            return [Plot(title, caption, picture)]
-    return []
+            caption = "Percent of answers, by edit and model; every answer has one outcome. The numbers are in a table below."
+            made.append(Plot(title, caption, picture))
+    return made
 
 
 def _capital(text: str) -> str:

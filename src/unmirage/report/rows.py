@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
-from unmirage.records import Estimate
+from unmirage.records import Estimate, Outcome
 from unmirage.report.edits import Kind, kind_of, other_form
 from unmirage.report.folders import Finished
 
@@ -49,9 +50,9 @@ def groups(runs: Sequence[Finished]) -> list[Group]:
     """Every group of every run, splits, measures and edits in order of appearance.
 
     Refusals on a split that has ASR are left out: for one try they are its complement, and for the best of K tries they
-    would count what the attacker did not want.
+    would count what the attacker did not want. The shares of the outcomes are in `unmirage.report.outcomes`.
     """
-    order = list(dict.fromkeys((e.split, e.name) for run in runs for e in run.estimates))
+    order = list(dict.fromkeys((e.split, e.name) for run in runs for e in run.estimates if e.name not in get_args(Outcome)))
     kept = [(split, name) for split, name in order if name != "rr" or (split, "asr") not in order]
     return [_group(runs, split, name) for split, name in sorted(kept, key=lambda pair: _rank(pair, kept))]
 
@@ -88,6 +89,20 @@ def interval(estimate: Estimate) -> str:
     return f"{100 * estimate.low:.0f}-{100 * estimate.high:.0f}"
 
 
+def either(estimate: Estimate | None) -> str:
+    """What the share comes to if all that is undetermined falls to one side, or to the other: "70-85"; empty if nothing is."""
+    if estimate is None or not estimate.undetermined:
+        return ""
+    known, whole = (estimate.value or 0.0) * estimate.n, estimate.n + estimate.undetermined
+    return f"{100 * known / whole:.0f}-{100 * (known + estimate.undetermined) / whole:.0f}"
+
+
+def braced(estimate: Estimate | None) -> str:
+    """What `either` says, as it stands behind a cell: "{70-85}"."""
+    bounds = either(estimate)
+    return f"{{{bounds}}}" if bounds else ""
+
+
 def cell(estimate: Estimate | None) -> str:
     """An estimate as text: "74 [67-80]", or "-" where nothing was measured."""
     if estimate is None or percent(estimate.value) == NOTHING:
@@ -102,7 +117,8 @@ def long_cell(estimate: Estimate | None) -> str:
         return "not measured"
     if estimate.value is None:
         return f"nothing measured; {estimate.undetermined} undetermined; {estimate.definition}"
-    return f"{cell(estimate)}% of n = {estimate.n}; {estimate.undetermined} undetermined; {estimate.definition}"
+    doubt = f" (either way: {either(estimate)}%)" if estimate.undetermined else ""
+    return f"{cell(estimate)}% of n = {estimate.n}; {estimate.undetermined} undetermined{doubt}; {estimate.definition}"
 
 
 def _group(runs: Sequence[Finished], split: str, name: str) -> Group:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from unmirage.report.finding import Finding, find
 from unmirage.report.folders import Finished, read
-from unmirage.report.rows import Group, at_a_glance, cell
+from unmirage.report.rows import Group, Row, at_a_glance, braced, cell
 from unmirage.report.visible import one_line
 from unmirage.report.wording import VERDICTS, data_words, sentences
 
@@ -44,8 +44,16 @@ def _block(runs: Sequence[Finished], found: Sequence[Group], begin: int, end: in
         counts = "" if told.get(group.split) == group.counts else f" ({group.counts})"
         told[group.split] = group.counts
         lines.append(one_line(f"{group.title}{counts}"))
-        lines += [_line(f"  {one_line(row.kind.label)}", [cell(c) for c in row.cells[begin:end]]) for row in group.rows]
+        for row in group.rows:
+            lines += _row(row, begin, end)
     return "\n".join(lines)
+
+
+def _row(row: Row, begin: int, end: int) -> list[str]:
+    """One edit; below it, if judges could not decide on some answers, what the shares come to either way."""
+    lines = [_line(f"  {one_line(row.kind.label)}", [cell(c) for c in row.cells[begin:end]])]
+    doubt = [braced(c) for c in row.cells[begin:end]]
+    return [*lines, _line("    undetermined: either way", doubt)] if any(doubt) else lines
 
 
 def _line(label: str, cells: Sequence[str]) -> str:
@@ -58,6 +66,8 @@ def _aligned(content: str) -> str:
     head, space, bounds = content.partition(" [")
     if head == "-" or head.lstrip("<>").isdigit():
         return f"{head:>3}{space}{bounds}".ljust(_CELL)
+    if content.startswith("{"):
+        return f"    {content}".ljust(_CELL)
     return _cut(content, _CELL - 1).rjust(3).ljust(_CELL)
 
 

@@ -1,0 +1,69 @@
+"""Templates to pages: no script, no request, every text of others escaped and its hidden characters shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from unmirage.records import WordEffect
+from unmirage.report import rows
+from unmirage.report.lesson import one_digit
+from unmirage.report.visible import visible
+from unmirage.report.wording import share
+
+_ANSWER = 600
+"""Longer answers are cut in the gallery, and say so."""
+
+
+def render(template: str, **values: Any) -> str:
+    """The page that `template` makes of `values`."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_honest,
+    )
+    environment.filters |= {
+        "cell": rows.cell,
+        "long_cell": rows.long_cell,
+        "interval": rows.interval,
+        "either": rows.either,
+        "one_digit": one_digit,
+        "percent": rows.percent,
+        "share": share,
+        "signed": _signed,
+        "between": _between,
+        "p": _p,
+        "zip": zip,
+        "answer": lambda text: visible(text, _ANSWER),
+    }
+    return environment.get_template(template).render(**values)
+
+
+def _honest(value: Any) -> Any:
+    """What the template writes: plain text with its hidden characters shown; SVG is made of such text already."""
+    return visible(value) if type(value) is str else value
+
+
+def _signed(value: float | None) -> str:
+    """A difference of shares in points; "-" where there is none."""
+    if value is None:
+        return rows.NOTHING
+    return f"{100 * value:+.0f}" if round(100 * value) else "0"
+
+
+def _between(effect: WordEffect) -> str:
+    return "" if effect.low is None or effect.high is None else f"{_signed(effect.low)} to {_signed(effect.high)}"
+
+
+def _p(value: float | None) -> str:
+    """A p- or q-value: "-" where there is none, never just 0."""
+    if value is None:
+        return rows.NOTHING
+    if value < 1e-300:
+        return "<1e-300"
+    return f"{value:.1e}" if value < 0.001 else f"{value:.3f}"
