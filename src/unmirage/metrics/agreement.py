@@ -74,7 +74,8 @@ def kappa(table: Sequence[Sequence[int]]) -> Agreement:
     import numpy as np
     from statsmodels.stats.inter_rater import cohens_kappa
 
-    found = cohens_kappa(np.asarray(table, dtype=float))
+    with np.errstate(all="ignore"):  # its tests of kappa = 0 may divide by nothing; they are not used
+        found = cohens_kappa(np.asarray(table, dtype=float))
     effective, variance = float(n), float(found.var_kappa)
     if 0 < observed < 1 and variance > 0:
         effective = observed * (1 - observed) / (variance * (1 - expected) ** 2)

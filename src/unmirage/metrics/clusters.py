@@ -10,8 +10,8 @@ ratio estimator of cluster sampling. The intervals are those of Wilson and Newco
 is also cut by (1.96 / t)^2 with t the 97.5 % point of Student's distribution with k - 1 degrees of freedom (Korn and
 Graubard 1998, Survey Methodology 24:193, eq. 2.2, there with the exact binomial interval).
 
-The cluster bootstrap is here as the check that assumes least. It holds the truth less often at all sizes measured
-(docs/statistics.md) and says nothing at 0 of n, so it is not what is reported.
+The cluster bootstrap is here as the check that assumes least. It holds the truth no more often (docs/statistics.md) and
+says nothing at 0 of n, so it is not what is reported.
 """
 
 from __future__ import annotations
@@ -99,7 +99,8 @@ def cluster_bootstrap(
         resamples: how many.
 
     Returns:
-        The limits; None where all clusters have the same share, of which resampling makes nothing but itself.
+        The limits; None where all clusters have the same share, of which resampling makes nothing but itself, and where
+        the method has no answer.
 
     Raises:
         ValueError: fewer than two clusters, or one without items.
@@ -121,4 +122,4 @@ def cluster_bootstrap(
         method=method,
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return float(limits.low), float(limits.high)
+    return (float(limits.low), float(limits.high)) if np.isfinite(limits).all() else None

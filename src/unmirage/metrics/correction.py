@@ -142,21 +142,27 @@ def rate_from_labels(strata: Sequence[Stratum]) -> Share:
     note = _lacking(strata)
     if note:
         return Share(None, None, None, note)
-    strata = [stratum for stratum in strata if stratum.size]
-    total = sum(s.size for s in strata)
-    value = sum(s.size / total * s.positive / s.labelled for s in strata)
+    value, low, high, _ = _positive(strata, sum(s.size for s in strata))
+    return Share(value, low, high)
+
+
+def _positive(strata: Sequence[Stratum], total: int) -> tuple[float, float, float, float]:
+    """What share of all `total` answers is positive and in these strata, its interval, and its variance."""
+    strata = [s for s in strata if s.size]
+    value = min(sum(s.size / total * s.positive / s.labelled for s in strata), 1.0)
     inside = min(max(value, 0.5 / total), 1 - 0.5 / total)
     of_labels = sum((s.size / total) ** 2 * _spread(s) * (1 / s.labelled - 1 / s.size) for s in strata)
     effective = inside * (1 - inside) / (inside * (1 - inside) / total + of_labels)
     low, high = score_interval(value * effective, effective)
-    return Share(value, low, high)
+    return value, min(low, value), max(high, value), inside * (1 - inside) / effective
 
 
 def accuracy_from_labels(strata: Sequence[Stratum]) -> tuple[Share, Share]:
     """Sensitivity and specificity of the judge, from labels drawn by verdict (Begg and Greenes 1983, Biometrics 39:207).
 
-    Odds of a found positive are A / B, with A and B the shares of all answers that are positive and flagged, positive
-    and not; the interval is normal in log odds, and each stratum counts half a label more of either kind than it has.
+    The sensitivity is A / (A + B), with A and B the shares of all answers that are positive and flagged, positive and
+    not. Its interval comes from those of A and B, as in `rate_from_labels`, through the ratio of the smaller to the
+    larger (Donner and Zou 2012, Stat. Methods Med. Res. 21:347, eqs. 9 and 10), with cov(A, B) = -A B / N.
     """
     note = _lacking(strata)
     if note:
@@ -168,21 +174,34 @@ def accuracy_from_labels(strata: Sequence[Stratum]) -> tuple[Share, Share]:
 def _found(strata: Sequence[Stratum], note: str) -> Share:
     """The share flagged of what is positive."""
     total = sum(s.size for s in strata)
-    parts = {side: [s for s in strata if s.size and s.flagged is side] for side in (True, False)}
-    raw = {side: sum(s.size / total * s.positive / s.labelled for s in part) for side, part in parts.items()}
-    if raw[True] + raw[False] == 0:
+    there, missed = (_positive([s for s in strata if s.flagged is side], total) for side in (True, False))
+    if there[0] + missed[0] == 0:
         return Share(None, None, None, note)
-    value = raw[True] / (raw[True] + raw[False])
-    if not parts[True] or not parts[False]:
+    value = there[0] / (there[0] + missed[0])
+    if len({s.flagged for s in strata if s.size}) == 1:
         return Share(value, 0.0, 1.0, "the judge gave one verdict only")
-    variance, odds = 0.0, 1.0
-    for side, part in parts.items():
-        mean = sum(s.size / total * (s.positive + 0.5) / (s.labelled + 1) for s in part)
-        variance += sum((s.size / total) ** 2 * _spread(s) / s.labelled for s in part) / mean**2
-        variance += 1 / sum(s.size for s in part)
-        odds *= mean if side else 1 / mean
-    low, high = (1 / (1 + math.exp(-math.log(odds) - sign * Z * math.sqrt(variance))) for sign in (-1, 1))
-    return Share(value, min(low, value) if raw[True] else 0.0, max(high, value) if raw[False] else 1.0)
+    correlation = -there[0] * missed[0] / total / math.sqrt(there[3] * missed[3])
+    if there[0] < missed[0]:
+        low, high = _ratio(there[:3], missed[:3], correlation)
+        return Share(value, low / (1 + low), 1 - 1 / (1 + high))
+    low, high = _ratio(missed[:3], there[:3], correlation)
+    return Share(value, 1 / (1 + high), 1 / (1 + low))
+
+
+def _ratio(one: tuple[float, float, float], other: tuple[float, float, float], correlation: float) -> Interval:
+    """The interval of a / b from (value, low, high) of each: Donner and Zou's, with the roots moved below the line.
+
+    Equation 9 is (m - r) / u (2 b - u) with m = a b - correlation (a - l)(u - b), r^2 = m^2 - l u (2 a - l)(2 b - u), l
+    the lower limit of a and u the upper of b; that is l (2 a - l) / (m + r), which no u makes 0 / 0.
+    """
+    (a, low_a, high_a), (b, low_b, high_b) = one, other
+    low_side, high_side = low_a * (2 * a - low_a), high_a * (2 * a - high_a)
+    near, far = low_b * (2 * b - low_b), high_b * (2 * b - high_b)
+    down = a * b - correlation * (a - low_a) * (high_b - b)
+    up = a * b - correlation * (high_a - a) * (b - low_b)
+    low = low_side / (down + math.sqrt(max(down**2 - low_side * far, 0.0))) if a else 0.0
+    high = (up + math.sqrt(max(up**2 - high_side * near, 0.0))) / near if near > 0 else math.inf
+    return low, high
 
 
 def _spread(s: Stratum) -> float:
