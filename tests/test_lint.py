@@ -205,7 +205,7 @@ def test_the_rule_tries_both_directions() -> None:
 
 def test_refusals_are_counted_over_rows_with_a_response() -> None:
     """Rows without an answer, or with an empty one, have no share in the refusal rate."""
-    no = "I'm sorry, no."
+    no = "I'm sorry, I cannot help with that."
     rows = _rows((3, "Go on", True, no), (1, "Go on", True, "Sure."), (4, "Go on", False, None), (2, "Go on", False, " "))
     result = lint(rows)
     opener = result.openers[0]
@@ -217,7 +217,7 @@ def test_refusals_are_counted_over_rows_with_a_response() -> None:
 
 def test_without_labels_refusing_is_the_label_and_the_table_says_so() -> None:
     """And with neither label nor response there is nothing to lint: an error that names the row."""
-    rows = _rows((4, "Go on", None, "I'm sorry, no."), (6, "What now", None, "A cat."))
+    rows = _rows((4, "Go on", None, "I'm sorry, I cannot help with that."), (6, "What now", None, "A cat."))
     result = lint(rows)
     assert (result.unsafe, result.inferred, result.one_word_rule.accuracy) == (4, 10, 1.0)
     assert "10 rows have no label" in table(audit(rows))
@@ -274,7 +274,7 @@ def test_vlguard_openers_and_rule_as_measured() -> None:
     examples = vlguard.load(str(REAL), "", 0)
     result = lint(examples)
     openers = {opener.word: opener for opener in result.openers}
-    for word, n, percent in (("what", 930, 7.1), ("share", 195, 100.0), ("can", 965, 75.8)):
+    for word, n, percent in (("what", 930, 7.2), ("share", 195, 100.0), ("can", 965, 75.8)):
         assert (openers[word].n, round(100 * openers[word].refused / n, 1)) == (n, percent)
     rule = result.one_word_rule
     assert (rule.word, rule.direction, round(rule.accuracy, 3), round(rule.majority, 3)) == ("what", "answer", 0.943, 0.672)
@@ -327,7 +327,7 @@ def test_the_words_alone_load_nothing_heavy() -> None:
         "from unmirage.audit.association import lint\n"
         "from unmirage.records import Example\n"
         "assert lint([Example(str(i), 'Go on', None, None, i % 2 == 0) for i in range(10)]).words\n"
-        "print([m for m in ('torch', 'scipy', 'sklearn', 'pandas', 'numpy') if m in sys.modules])\n"
+        "print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"

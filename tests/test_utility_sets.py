@@ -137,6 +137,9 @@ def test_scienceqa_letters_pictures_and_truncated_copies(tmp_path: Path) -> None
     put_json(tmp_path / "pid_splits.json", {"train": [], "val": [], "test": ["1", "9"]})
     with pytest.raises(ValueError, match="lacks 1 of the 2 problems of split 'test', first '9'; this copy looks cut off"):
         scienceqa.load(str(tmp_path), "test", 0)
+    put_json(tmp_path / "pid_splits.json", {"train": ["2"], "val": ["2"], "test": ["1"]})
+    with pytest.raises(ValueError, match=r"pid_splits\.json: split 'val': the problem '2' is named twice"):
+        scienceqa.load(str(tmp_path), "", 0)
     text = (tmp_path / "problems.json").read_text(encoding="utf-8")
     (tmp_path / "problems.json").write_text(text[:-40], encoding="utf-8")
     with pytest.raises(ValueError, match=r"problems\.json:1:\d+: broken JSON"):

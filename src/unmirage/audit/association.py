@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from unmirage.audit.pairs import WordPairs, word_pairs
 from unmirage.audit.rows import PLACES, Row, read
 from unmirage.audit.rule import OneWordRule, best_rule
-from unmirage.metrics.intervals import newcombe
+from unmirage.metrics.intervals import newcombe_table
 from unmirage.metrics.paired import benjamini_hochberg
 from unmirage.records import Example, WordEffect
 
@@ -119,10 +119,10 @@ def _word_effects(rows: Sequence[Row]) -> tuple[WordEffect, ...]:
         incidences = (safe.total(), unsafe.total())
         for word in sorted({*safe, *unsafe}):
             if safe[word] + unsafe[word] >= least:
-                effects.append(_effect(word, position, (safe[word], unsafe[word]), incidences, sides))
+                effects.append(_tested(word, position, (safe[word], unsafe[word]), incidences, sides))
     adjusted = iter(benjamini_hochberg([effect.p for effect in effects if effect.p is not None]))
     effects = [effect if effect.p is None else dataclasses.replace(effect, q=next(adjusted)) for effect in effects]
-    return tuple(sorted(effects, key=lambda e: (-abs(e.z or 0.0), e.word, e.position)))
+    return tuple(sorted(_with_effects(effects, sides), key=lambda e: (-abs(e.z or 0.0), e.word, e.position)))
 
 
 def _counts(rows: Sequence[Row]) -> dict[str, tuple[Counter[str], Counter[str]]]:
@@ -134,19 +134,28 @@ def _counts(rows: Sequence[Row]) -> dict[str, tuple[Counter[str], Counter[str]]]
     return counts
 
 
-def _effect(word: str, position: str, counts: tuple[int, int], incidences: tuple[int, int], sides: tuple[int, int]) -> WordEffect:
-    """One word. With one class empty, nothing can be said; in every prompt, there is no "without" to compare with."""
-    safe, unsafe = counts
-    log_odds = z = p = effect = low = high = None
+def _tested(word: str, position: str, counts: tuple[int, int], incidences: tuple[int, int], sides: tuple[int, int]) -> WordEffect:
+    """One word without its effect. With one class empty, nothing can be said."""
+    log_odds = z = p = None
     if min(sides) > 0:
         p = math.erfc(abs(competency(counts, sides[1] / sum(sides))) / math.sqrt(2))
         if sum(counts) < sum(incidences):
             log_odds, z = _log_odds(counts, incidences)
-        if sum(counts) < sum(sides):
-            without = (sides[1] - unsafe, sum(sides) - sum(counts))
-            effect = unsafe / sum(counts) - without[0] / without[1]
-            low, high = newcombe(unsafe, sum(counts), *without)
-    return WordEffect(word, position, counts, log_odds, z, p, None, effect, low, high, "data")
+    return WordEffect(word, position, counts, log_odds, z, p, None, None, None, None, "data")
+
+
+def _with_effects(effects: Sequence[WordEffect], sides: tuple[int, int]) -> list[WordEffect]:
+    """Each word with its effect and interval, all intervals at once; in every prompt, there is no "without" to compare with."""
+    known = sorted({e.counts for e in effects if min(sides) > 0 and sum(e.counts) < sum(sides)})
+    tables = [(unsafe, safe + unsafe, sides[1] - unsafe, sum(sides) - safe - unsafe) for safe, unsafe in known]
+    found = dict(zip(known, zip(tables, newcombe_table(tables), strict=True), strict=True)) if tables else {}
+    made = []
+    for effect in effects:
+        if effect.counts in found:
+            (a, n_a, b, n_b), (low, high) = found[effect.counts]
+            effect = dataclasses.replace(effect, effect=a / n_a - b / n_b, low=low, high=high)
+        made.append(effect)
+    return made
 
 
 def _log_odds(counts: tuple[int, int], incidences: tuple[int, int]) -> tuple[float, float]:

@@ -56,11 +56,16 @@ def read(examples: Sequence[Example]) -> list[Row]:
     """
     if not examples:
         raise ValueError("there are no rows to lint")
-    return [_row(example) for example in examples]
+    known: dict[str, bool] = {}  # refusals repeat, and to detect one takes longer than all the rest
+    return [_row(example, known) for example in examples]
 
 
-def _row(example: Example) -> Row:
-    refused = is_refusal(example.response) if example.response and example.response.strip() else None
+def _row(example: Example, known: dict[str, bool]) -> Row:
+    refused = None
+    if example.response and example.response.strip():
+        if example.response not in known:
+            known[example.response] = is_refusal(example.response)
+        refused = known[example.response]
     unsafe = refused if example.unsafe is None else example.unsafe
     if unsafe is None:
         raise ValueError(f"example {example.id!r} has neither an 'unsafe' label nor a response that could stand in for it")

@@ -42,13 +42,16 @@ def load(path: str, split: str, seed: int) -> list[Example]:
     if split not in ("", *SPLITS):
         raise ValueError(f"{path}: ScienceQA has no split {split!r}; it has: {', '.join(SPLITS)}, or leave it empty for all")
     file = Path(path) / "problems.json" if Path(path).is_dir() else Path(path)
-    return collect(_rows(file, [split] if split else list(SPLITS)), f"{file}: split {split!r}" if split else file)
+    return collect(
+        _rows(file, [split] if split else list(SPLITS)), f"{file}, by pid_splits.json{f': split {split!r}' if split else ','}"
+    )
 
 
 def _rows(file: Path, splits: list[str]) -> Iterator[tuple[str, Example]]:
     problems = {key: (place, row) for place, key, row in json_table(file)}
     listing = file.parent / "pid_splits.json"
     parts = mapping(read_json(listing), str(listing))
+    taken: set[str] = set()
     for split in splits:
         keys = field(parts, split, list, str(listing))
         if wrong := [key for key in keys if not isinstance(key, str)]:
@@ -59,6 +62,9 @@ def _rows(file: Path, splits: list[str]) -> Iterator[tuple[str, Example]]:
                 f"this copy looks cut off: get a whole one, or mend {listing}"
             )
         for key in keys:
+            if key in taken:
+                raise ValueError(f"{listing}: split {split!r}: the problem {key!r} is named twice")
+            taken.add(key)
             place, row = problems[key]
             yield place, _example(row, key, split, file.parent, place)
 
