@@ -74,6 +74,13 @@ def parser() -> argparse.ArgumentParser:
     judge.add_argument("--judge", action="append", default=[], metavar="NAME", dest="judges")
     report = verb("report", _report, "a report over one run, or several compared")
     report.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    label = verb("label", _label, "label a sample of answers by hand: how far the judges can be trusted")
+    label.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders, or folders that hold several")
+    label.add_argument("--sample", type=int, metavar="N", help="how many answers (150 if none is drawn yet)")
+    label.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw")
+    label.add_argument("--labeller", default="first", metavar="NAME", help="a second name labels the same sample again")
+    label.add_argument("--port", type=int, default=0, metavar="PORT", help="of the page; 0 takes a free one")
+    label.add_argument("--terminal", action="store_true", help="ask in the terminal instead of a page")
     listing = verb("list", _list, "what can be named in a recipe")
     listing.add_argument("kind", nargs="?", choices=["datasets", "attacks", "judges", "terms", "recipes", "models"])
     return top
@@ -129,16 +136,20 @@ def _step(name: str) -> Callable[[argparse.Namespace], None]:
 
 def _audit(options: argparse.Namespace) -> None:
     from unmirage import steps
-    from unmirage.audit.effects import table
+    from unmirage.audit import effects, finds
 
     chosen = recipe.load(options.recipe, options.overrides)
     folder = options.out or Path("runs") / chosen.name
     with runs.hold(folder):
         run = runs.claim(folder, chosen)
-        for step in (steps.audit, steps.align, steps.evaluate):
+        for step in (steps.audit, steps.align, steps.evaluate, steps.audit_words):
             step(run)
-    effects = [effect for effect in read_lines(run.words, WordEffect) if effect.basis == "model"]
-    print(json.dumps([to_dict(effect) for effect in effects], ensure_ascii=False) if options.json else table(effects))
+    found = [effect for effect in read_lines(run.words, WordEffect) if effect.basis == "model"]
+    if options.json:
+        print(json.dumps([to_dict(effect) for effect in found], ensure_ascii=False))
+    elif not options.quiet:
+        print(effects.table([effect for effect in found if "/search-" not in effect.position]))
+        print("\n" + finds.table(json.loads((run.folder / "audit.json").read_text(encoding="utf-8"))))
 
 
 def _show(options: argparse.Namespace, run: runs.Run) -> None:
@@ -236,6 +247,21 @@ def _report(options: argparse.Namespace) -> None:
         print((out / "estimates.json").read_text(encoding="utf-8"))
     elif not options.quiet:
         print(f"report: {page}")
+
+
+def _label(options: argparse.Namespace) -> None:
+    from unmirage.lab import card_text
+    from unmirage.lab.sitting import label
+
+    if options.sample is not None and options.sample < 1:
+        raise ValueError(f"--sample is a number of answers, at least 1, not {options.sample}")
+    port = None if options.terminal else options.port
+    card = label(options.runs, options.sample, options.seed, options.labeller, options.out, port)
+    if options.json:
+        print(json.dumps(dataclasses.asdict(card), ensure_ascii=False))
+    elif not options.quiet:
+        print(card_text.markdown(card))
+        print(f"judge card: {(options.out or options.runs[0]) / 'judge-card.md'}")
 
 
 def _list(options: argparse.Namespace) -> None:

@@ -138,6 +138,25 @@ class Forgetset(_Table):
     retain: Count | None = None
 
 
+class Audit(_Table):
+    """Which words `unmirage audit` tries on the model, and how it proves its finds.
+
+    `words` most frequent English words and those of `file` (one a line) are brought in by `form`, with each of `marks` as final
+    mark ("" leaves it alone), on up to `prompts` questions of a split. The best `finalists` are confirmed on questions not
+    searched on, beside `placebos` words. `sweep` scores every word on every question. `probe` answers check the score.
+    """
+
+    words: Annotated[int, Field(ge=0, le=20_000)] = 2000
+    file: str = ""
+    form: Literal["replace", "prepend"] = "replace"
+    marks: tuple[Literal["", "?", "."], ...] = ("",)
+    prompts: Count = 200
+    finalists: Count = 8
+    placebos: Annotated[int, Field(ge=10)] = 10
+    sweep: bool = False
+    probe: Count = 200
+
+
 class Recipe(_Table):
     """Everything one run does."""
 
@@ -153,6 +172,7 @@ class Recipe(_Table):
     partial: Literal["refused", "complied", "apart"] = "refused"
     evaluate: Evaluate = Evaluate()
     forgetset: Forgetset = Forgetset()
+    audit: Audit = Audit()
 
 
 def shipped() -> list[str]:
@@ -261,7 +281,8 @@ def _explain(error: ValidationError) -> str:
         return f"unknown key {where!r}{_nearest(key, valid)}; valid here: {', '.join(valid)}"
     if fault["type"] == "missing":
         return f"{where!r} is missing"
-    return f"{where!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, got {fault['input']!r}"
+    said = fault["msg"].removeprefix("Value error, ")
+    return f"{where!r}: {said[:1].lower()}{said[1:]}, got {fault['input']!r}" if where else said
 
 
 def _valid_keys(location: tuple[int | str, ...]) -> list[str]:
@@ -274,7 +295,7 @@ def _valid_keys(location: tuple[int | str, ...]) -> list[str]:
         "train": Train,
         "probe": Probe,
     }
-    tables |= {"attacks": Attack, "judges": Judge, "evaluate": Evaluate, "forgetset": Forgetset}
+    tables |= {"attacks": Attack, "judges": Judge, "evaluate": Evaluate, "forgetset": Forgetset, "audit": Audit}
     for part in location:
         table = tables.get(str(part), table)
     return list(table.model_fields)

@@ -134,6 +134,15 @@ class Estimate(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Scored(Record):
+    """Log-odds of refusing one prompt with each of several openers; `asked` is a digest of how and which. None: no change."""
+
+    parent: str
+    asked: str
+    log_odds: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Probe(Record):
     """An estimate taken while training, after `step` finished steps."""
 

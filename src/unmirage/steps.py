@@ -7,6 +7,7 @@ measuring again never generates again.
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from unmirage import recipe, runs
 from unmirage.attacks import ATTACKS
+from unmirage.audit import finds
 from unmirage.judges import DETECTORS, BatchJudge, Judge, build, named, verdicts
 from unmirage.judges.outcomes import outcomes_of
 from unmirage.metrics.estimates import Judged, by_question, measure, word_effects
@@ -28,6 +30,8 @@ from unmirage.toy import shipped_base
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from unmirage.models.vlm import VLM
 
 
 RULED_TOGETHER, ASKED_TOGETHER = 10_000, 20
@@ -138,6 +142,22 @@ def respond(run: Run) -> None:
     done = set(run.completions.read())
     if all(example.id in done for example in examples):
         return
+    policy = load_model(run)
+    with bar(f"{run.recipe.name}: answer", len(examples), len(done)) as progress:
+        for batch in portions(examples, run.recipe.evaluate.batch_size):
+            missing = {example.id for example in batch} - done
+            if missing:  # the whole batch again, so that its padding is what it would have been
+                answers = policy.generate(batch, run.recipe.evaluate.max_new_tokens)
+                run.completions.append(answer for answer in answers if answer.example_id in missing)
+                progress.update(len(missing))
+
+
+def load_model(run: Run) -> VLM:
+    """The model that `run` is about: what its recipe trained, or the one it names.
+
+    Raises:
+        ValueError: its recipe trains, and that has not been done yet.
+    """
     from unmirage.models import vlm
 
     settings = run.recipe.model
@@ -150,13 +170,15 @@ def respond(run: Run) -> None:
         settings = settings.model_copy(update={"adapter": str(trained)})
     policy = vlm.load(settings)
     runs.note(run, {"device": str(policy.device)})
-    with bar(f"{run.recipe.name}: answer", len(examples), len(done)) as progress:
-        for batch in portions(examples, run.recipe.evaluate.batch_size):
-            missing = {example.id for example in batch} - done
-            if missing:  # the whole batch again, so that its padding is what it would have been
-                answers = policy.generate(batch, run.recipe.evaluate.max_new_tokens)
-                run.completions.append(answer for answer in answers if answer.example_id in missing)
-                progress.update(len(missing))
+    return policy
+
+
+def audit_words(run: Run) -> None:
+    """Search the words that move the model's refusals, among thousands; to `audit.json` and `words.jsonl` (basis: model)."""
+    from unmirage.auditing import audit_model
+
+    audit_model(run, load_model(run))
+    measured(run)
 
 
 def judge(run: Run) -> None:
@@ -190,7 +212,7 @@ def measured(run: Run) -> None:
         found = spread(run.recipe.name, groups, texts, DETECTORS, run.recipe.partial)
         runs.write_json(run.spread, {name: [to_dict(e) for e in estimates] for name, estimates in found.items()})
     words = {a.name: " / ".join(map(str, a.settings.get("words", [a.settings.get("mark", "")]))) for a in run.recipe.attacks}
-    effects = [e for e in _words(run) if e.basis == "data"] + word_effects(groups, scores, words)
+    effects = [e for e in _words(run) if e.basis == "data"] + word_effects(groups, scores, words) + _searched(run)
     runs.write_whole(run.words, write_lines(effects))
 
 
@@ -234,6 +256,12 @@ def everything(run: Run) -> None:
 
 def _words(run: Run) -> list[WordEffect]:
     return list(read_lines(run.words, WordEffect)) if run.words.exists() else []
+
+
+def _searched(run: Run) -> list[WordEffect]:
+    """The words that a search confirmed, if there was one."""
+    found = run.folder / "audit.json"
+    return list(finds.effects(json.loads(found.read_text(encoding="utf-8")))) if found.exists() else []
 
 
 def _judges(run: Run) -> list[Judge | BatchJudge]:

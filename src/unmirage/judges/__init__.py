@@ -14,9 +14,12 @@ from unmirage import recipe
 from unmirage.judges import keyword_lists
 from unmirage.judges.closed_set import ClosedSet
 from unmirage.judges.correctness import Correctness
+from unmirage.judges.guards import Guard
 from unmirage.judges.keyword_lists import Keywords
 from unmirage.judges.leak import Leak
+from unmirage.judges.paper import Paper
 from unmirage.judges.refusal import Refusal, refusal
+from unmirage.judges.rubric import Rubric
 from unmirage.records import Completion, Example, Question, Verdict
 
 Answer = tuple[Example, Completion]
@@ -67,6 +70,9 @@ JUDGES: dict[str, type[Judge] | type[BatchJudge]] = {
     "leak": Leak,
     "closed_set": ClosedSet,
     "correctness": Correctness,
+    "rubric": Rubric,
+    "guard": Guard,
+    "paper": Paper,
 }
 """Every judge a recipe can name."""
 

@@ -19,7 +19,7 @@ def judge_file(path: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
 
     Args:
         path: JSON lines.
-        names: judges as on the command line: `refusal`, `keywords:xstest`, `rubric:name=harm,model=...`.
+        names: judges as on the command line: `refusal`, `keywords:xstest`, `rubric:harm,model=...`.
 
     Raises:
         ValueError: a line is not such an object, or an id occurs twice; the message names file and line.

@@ -1,0 +1,53 @@
+"""What a word search found: as records, and as a table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from unmirage.records import WordEffect
+
+
+def effects(found: Mapping[str, Any]) -> Iterator[WordEffect]:
+    """The confirmed words of an `audit.json`, placebos among them, as effects; q is Holm's."""
+    for split, part in found.get("splits", {}).items():
+        for kind, rows in (("search", part["finds"]), ("placebo", part["placebos"])):
+            for row in rows:
+                where = f"{split}/{kind}-{found['form']}" + (f"+{row['opener']['mark']}" if row["opener"]["mark"] else "")
+                counts = (row["locked"], row["freed"])
+                p, q, effect, low, high = (row[key] if row["n"] else None for key in ("p", "q", "effect", "low", "high"))
+                yield WordEffect(row["opener"]["word"], where, counts, None, None, p, q, effect, low, high, "model")
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """What was searched, how far the score can be trusted, the confirmed words, and what placebos do."""
+    score = found["score"]
+    auc = "it could not be checked: the answers there are all of one kind" if score["auc"] is None else f"AUC {score['auc']:.3f}"
+    how = "by a score without generating" if score["trusted"] else "by generated answers, because the score cannot be trusted"
+    lines = [f"{found['words']} words searched ({found['form']}) {how} ({auc})", *found["remarks"]]
+    for split, part in found["splits"].items():
+        lines += ["", *_split(split, part)]
+    return "\n".join(lines)
+
+
+def _split(split: str, part: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"{split} ({part['direction']}): searched on {part['searched']} questions, confirmed on {part['held_out']} others, "
+        "by generated answers"
+    )
+    yield "  word              refused, change        flipped    holm q   stands"
+    for row in part["finds"]:
+        label = f"{row['opener']['word']} {row['opener']['mark']}".strip()
+        change = f"{100 * row['effect']:+4.0f} [{100 * row['low']:+4.0f},{100 * row['high']:+4.0f}]"
+        flipped = "{} of {}".format(*row["conditional"])
+        yield f"  {label[:16]:<16} {change:>18} {flipped:>14} {row['q']:>9.2g}   {'yes' if row['stands'] else 'no'}"
+    if (band := part["band"]) is not None:
+        least, middle, greatest = (100 * band[key] for key in ("least", "median", "greatest"))
+        yield f"  {band['count']} placebo words: median {middle:+.0f}, from {least:+.0f} to {greatest:+.0f}"
+    if "sweep" in part:
+        yield f"  {part['sweep']['statement']}"
+    if (data := part.get("data")) and data["spearman"] is not None:
+        yield f"  association in the data and score of the model: Spearman {data['spearman']:+.2f} over {data['n']} openers"
+        for key, said in (("predicted", "named by the data, not obeyed"), ("unforeseen", "extreme, not named by the data")):
+            if data[key]:
+                yield f"  {said}: {', '.join(data[key][:8])}"
