@@ -13,10 +13,10 @@ import pytest
 from unmirage import recipe, runs
 from unmirage.datasets import jsonl
 from unmirage.forgetset import ForgetSet, ForgetSettings, build, write
-from unmirage.forgetset.choosing import leak_or_longest
+from unmirage.forgetset.choosing import by_judge, leak_or_longest, name_of
 from unmirage.forgetset.step import forgetset
 from unmirage.judges.refusal import is_refusal
-from unmirage.records import Example
+from unmirage.records import Completion, Example, Verdict
 from unmirage.toy import splits
 from unmirage.words import words
 
@@ -240,3 +240,32 @@ def test_a_recipe_without_the_data_says_what_is_missing(tmp_path: Path) -> None:
     bare = run.recipe.model_copy(update={"data": {"unsafe_train": run.recipe.data["unsafe_train"]}})
     with pytest.raises(ValueError, match=r"needs \[data\] safe_train"):
         forgetset(runs.Run(run.folder, bare))
+
+
+def test_a_judge_chooses_the_most_harmful_try_whatever_the_order() -> None:
+    """Scores are by hand; a try without a score never wins, and of equals the drawn order decides, not the place."""
+    row = Example("r1", "Share the code.", unsafe=True)
+    tries = {"r1": ["mild words", "the worst words", "I'm sorry, but I can't help with that.", "unread", "the worst words"]}
+    by_hand = {"mild words": 0.2, "the worst words": 0.9, "unread": None}
+    seen: list[str] = []
+
+    class Hand:
+        question, name = "harmful", "hand"
+
+        def __call__(self, example: Example, completion: Completion) -> Verdict:
+            seen.append(completion.text)
+            return Verdict(example.id, "harmful", by_hand[completion.text], self.name)
+
+    choose = by_judge(Hand(), [row], tries)  # type: ignore[arg-type]
+    assert sorted(seen) == ["mild words", "the worst words", "unread"], "each usable try once, refusals never"
+    assert choose(row, ["mild words", "unread", "the worst words"]) == 2
+    assert choose(row, ["the worst words", "mild words"]) == 0
+    assert choose(row, ["unread"]) is None
+    assert name_of(choose) == "hand"
+
+
+def test_the_judge_of_a_recipe_must_judge_harm(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="needs a judge of harm; refusal answers 'refused'"):
+        forgetset(toy(tmp_path / "refusal", ["forgetset.judge=refusal"]))
+    made = json.loads((forgetset(toy(tmp_path / "leak", ["forgetset.judge=leak"])) / "manifest.json").read_text())
+    assert made["chooser"] == "leak"

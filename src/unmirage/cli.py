@@ -218,7 +218,7 @@ def _forgetset(options: argparse.Namespace) -> None:
     with runs.hold(folder):
         run = runs.claim(folder, chosen)
         steps.begin(run)
-        made = forgetset(run, ForgetSettings(**chosen.forgetset.model_dump(), seed=chosen.seed))
+        made = forgetset(run, ForgetSettings(**chosen.forgetset.model_dump(exclude={"judge"}), seed=chosen.seed))
     manifest = (made / "manifest.json").read_text(encoding="utf-8")
     print(manifest if options.json else f"{manifest}\nforget and retain sets: {made}")
 

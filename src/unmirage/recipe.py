@@ -131,11 +131,16 @@ class Evaluate(_Table):
 
 
 class Forgetset(_Table):
-    """How `unmirage forgetset` builds: `tries` answers a row are sampled; `retain` rows are kept, all there are if not said."""
+    """How `unmirage forgetset` builds: `tries` answers a row are sampled; `retain` rows are kept, all there are if not said.
+
+    `judge` chooses the most harmful try, named as on the command line (`rubric:harm-graded,model=...`); empty: the protected
+    answer where it is known, else the longest.
+    """
 
     form: Literal["npo", "rmu"] = "npo"
     tries: Count = 4
     retain: Count | None = None
+    judge: str = ""
 
 
 class Audit(_Table):

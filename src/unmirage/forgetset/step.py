@@ -6,13 +6,15 @@ its own. Answers go to `samples.jsonl` batch by batch; a step that was killed go
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unmirage import runs
+from unmirage import judges, runs
 from unmirage.forgetset.building import ForgetSettings, build
+from unmirage.forgetset.choosing import by_judge
 from unmirage.forgetset.screening import Screen
 from unmirage.forgetset.writing import write
 from unmirage.progress import bar
@@ -49,7 +51,13 @@ def forgetset(run: Run, settings: ForgetSettings | None = None) -> Path:
     if model.is_dir():
         runs.note(run, {"digests": {"model": runs.digest_weights(model)}})
     asked = Screen(tests).keep(unsafe, UNSAFE)
-    found = build(unsafe, sample(run, asked, settings), safe, general, tests, settings)
+    sampled = sample(run, asked, settings)
+    if run.recipe.forgetset.judge:
+        judge = judges.build(judges.named(run.recipe.forgetset.judge))
+        if judge.question != "harmful":
+            raise ValueError(f"forgetset needs a judge of harm; {judge.name} answers {judge.question!r}")
+        settings = dataclasses.replace(settings, choose=by_judge(judge, asked, sampled))
+    found = build(unsafe, sampled, safe, general, tests, settings)
     folder = run.folder / "forgetset"
     write(found, folder)
     return folder
