@@ -6,11 +6,14 @@ Nothing is ever truncated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -44,7 +47,6 @@ class Encoder:
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.image_token = image_token
         self.longest = longest
-        self._pictures: dict[str, dict[str, Tensor]] = {}
 
     def render(self, example: Example) -> str:
         """The prompt as the model's chat template words it, ending where the answer begins."""
@@ -61,11 +63,7 @@ class Encoder:
             ValueError: no response to encode, no counted token, or more tokens than the model can take; the message
                 names the example.
         """
-        text = self.render(example)
-        inputs = self._process(text, example)
-        offsets = inputs.pop("offset_mapping", None)
-        segments = self._segments(inputs["input_ids"][0], offsets, text, example)
-        row = Row(inputs, segments, example)
+        row = self._prompt(example, None if example.image is None else open_picture(example))
         if with_response:
             if not example.response:
                 raise ValueError(f"example {example.id} has no response to learn from")
@@ -81,24 +79,22 @@ class Encoder:
         Raises:
             ValueError: more tokens than the model can take; the message names the example.
         """
-        first, *others = examples
-        row = self.encode(first, False)
-        if not others:
-            return [row]
-        second = self.encode(others[0], False)
-        if all(_same(self._variant(row, made.example), made) for made in (row, second)):
-            quick = [self._variant(row, example) for example in others[1:]]
-            return [row, second, *(made or self.encode(e, False) for made, e in zip(quick, others[1:], strict=True))]
-        return [row, second, *(self.encode(example, False) for example in others[1:])]
+        picture = None if examples[0].image is None else open_picture(examples[0])
+        with _once(self.processor):
+            rows = [self._prompt(example, picture) for example in examples[:2]]
+            quick = len(examples) > 2 and all(_same(self._variant(rows[0], row.example), row) for row in rows)
+            for example in examples[2:]:
+                made = self._variant(rows[0], example) if quick else None
+                rows.append(made or self._prompt(example, picture))
+        return [self._fitting(self._begun(row)) for row in rows]
 
     def lengthen(self, row: Row, answer: Sequence[int]) -> Row:
         """`row` with the tokens of an answer after it."""
         added = torch.tensor([list(answer)])
-        extra = {"input_ids": added, "attention_mask": torch.ones_like(added)}
-        inputs = dict(row.inputs)
-        for name, tensor in row.inputs.items():
-            if tensor.shape == row.inputs["input_ids"].shape:
-                inputs[name] = torch.cat([tensor, extra.get(name, torch.zeros_like(added, dtype=tensor.dtype))], dim=1)
+        inputs = _continued(row.inputs, len(row.segments), added)
+        kinds = row.inputs.get("token_type_ids")
+        if kinds is not None and (row.segments == Segment.IMAGE).any() and not kinds[0, row.segments == Segment.IMAGE].any():
+            inputs["token_type_ids"][:, -len(answer) :] = 1  # PaliGemma: 0 is a prompt that sees all of itself
         return Row(inputs, torch.cat([row.segments, torch.full((added.shape[1],), int(Segment.ANSWER))]), row.example)
 
     def tokens(self, text: str) -> list[int]:
@@ -116,7 +112,7 @@ class Encoder:
     def question_spans(self, example: Example) -> list[tuple[int, int]]:
         """Where in the prompt every token of the question and its template stands, in characters; the template's lie outside."""
         text = self.render(example)
-        offsets = self._process(text, example).get("offset_mapping")
+        offsets = self._process(text, None if example.image is None else open_picture(example)).get("offset_mapping")
         lead = len(example.prompt) - len(example.prompt.lstrip())
         begin = self._question_end(offsets, text, example) - len(example.prompt.strip()) - lead
         assert offsets is not None
@@ -140,26 +136,29 @@ class Encoder:
             return None
         tail = self.tokenizer(after, add_special_tokens=False, return_offsets_mapping=True, return_tensors="pt")
         segments = torch.cat([row.segments[:end], self._segments(tail["input_ids"][0], tail["offset_mapping"], after, example)])
-        inputs = dict(row.inputs)
-        for name, tensor in row.inputs.items():
-            if tensor.shape == row.inputs["input_ids"].shape:
-                rest = tail["input_ids"] if name == "input_ids" else tensor[:, -1:].expand(-1, tail["input_ids"].shape[1])
-                inputs[name] = torch.cat([tensor[:, :end], rest], dim=1)
-        return self._fitting(self._begun(Row(inputs, segments, example)))
+        return Row(_continued(row.inputs, end, tail["input_ids"]), segments, example)
 
     def _begun(self, row: Row) -> Row:
         """`row` with the tokens that its answer is made to begin with, if any (the attack `prefill`)."""
         text = begun(row.example)
         return self.lengthen(row, self.tokens(text)) if text else row
 
-    def _process(self, text: str, example: Example) -> dict[str, Tensor]:
+    def _prompt(self, example: Example, picture: Image.Image | None) -> Row:
+        text = self.render(example)
+        inputs = self._process(text, picture)
+        offsets = inputs.pop("offset_mapping", None)
+        return Row(inputs, self._segments(inputs["input_ids"][0], offsets, text, example), example)
+
+    def _process(self, text: str, picture: Image.Image | None) -> dict[str, Tensor]:
         bos = self.tokenizer.bos_token
         options: dict[str, Any] = {"return_tensors": "pt", "return_offsets_mapping": self.tokenizer.is_fast}
         if bos is not None and text.startswith(bos):
             options["add_special_tokens"] = False  # the template has written it already
-        if example.image is not None:
-            options["images"] = [open_picture(example)]
-        return dict(self.processor(text=[text], **options))
+        if picture is not None:
+            options["images"] = [picture]
+        inputs = dict(self.processor(text=[text], **options))
+        inputs.pop("labels", None)  # PaliGemma's: what is learnt is not the processor's business
+        return inputs
 
     def _segments(self, ids: Tensor, offsets: Tensor | None, text: str, example: Example) -> Tensor:
         segments = torch.full(ids.shape, int(Segment.TEMPLATE))
@@ -187,22 +186,78 @@ class Encoder:
         inputs: dict[str, Tensor] = {}
         for name, first in rows[0].inputs.items():
             tensors = [row.inputs[name] for row in rows]
-            if first.shape == rows[0].inputs["input_ids"].shape:
-                tensors = [_fit(t, longest, left, fill.get(name, 0)) for t in tensors]
-            inputs[name] = torch.cat(tensors)
+            if _per_token(name, first, rows[0].inputs):
+                inputs[name] = torch.cat([_fit(t, longest, left, fill.get(name, 0)) for t in tensors])
+            else:
+                inputs[name] = _stacked(tensors)
         segments = torch.cat([_fit(row.segments[None], longest, left, int(Segment.PADDING)) for row in rows])
         return Batch(inputs, segments, tuple(row.example for row in rows))
 
 
+class _Once:
+    """An image processor that looks at the first picture only and gives its result again and again."""
+
+    def __init__(self, process: Any) -> None:
+        self._process = process
+        self._made: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._process, name)
+
+    def __call__(self, *pictures: Any, **options: Any) -> Any:
+        if self._made is None:
+            self._made = self._process(*pictures, **options)
+        return copy.copy(self._made)  # processors take out what they have read
+
+
+@contextmanager
+def _once(processor: Any) -> Iterator[None]:
+    """Inside, all calls of `processor` are about one picture, which it processes once."""
+    process = getattr(processor, "image_processor", None)
+    if process is None:
+        yield
+        return
+    processor.image_processor = _Once(process)
+    try:
+        yield
+    finally:
+        processor.image_processor = process
+
+
+def _per_token(name: str, tensor: Tensor, inputs: Mapping[str, Tensor]) -> bool:
+    """Whether `tensor` has an entry per token; Llama's cross-attention mask has one per token and tile."""
+    return tensor.shape == inputs["input_ids"].shape or name == "cross_attention_mask"
+
+
+def first_tokens(inputs: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """`inputs` of the first `count` tokens; pictures stay whole."""
+    return {name: t[:, :count] if _per_token(name, t, inputs) else t for name, t in inputs.items()}
+
+
+def _continued(inputs: Mapping[str, Tensor], end: int, added: Tensor) -> dict[str, Tensor]:
+    """`inputs` up to token `end`, then `added` ones (1, N), which are all of the kind of the last token of `inputs`."""
+    made = first_tokens(inputs, end)
+    for name, tensor in inputs.items():
+        if _per_token(name, tensor, inputs):
+            rest = tensor[:, -1:].expand(-1, added.shape[1], *tensor.shape[2:]) if name != "input_ids" else added
+            made[name] = torch.cat([made[name], rest], dim=1)
+    return made
+
+
 def _same(one: Row | None, other: Row) -> bool:
-    """Whether two rows hold the same tokens; what goes with them, and the pictures, may have been made apart."""
+    """Whether two rows hold the same tokens, and the same about each."""
     if one is None or one.inputs["input_ids"].shape != other.inputs["input_ids"].shape:
         return False
-    shape = other.inputs["input_ids"].shape
-    flat = [(one.inputs[k], t) for k, t in other.inputs.items() if t.shape == shape] + [(one.segments, other.segments)]
-    return all(torch.equal(a, b) for a, b in flat)
+    told = [(one.inputs[name], t) for name, t in other.inputs.items() if _per_token(name, t, other.inputs)]
+    return all(torch.equal(a, b) for a, b in [*told, (one.segments, other.segments)])
+
+
+def _stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """Tensors one after the other; pictures cut into fewer tiles than others get empty ones."""
+    shape = [max(sizes) for sizes in zip(*(t.shape[1:] for t in tensors), strict=True)]
+    return torch.cat([pad(t, [n for a, b in zip(shape, t.shape[1:], strict=True) for n in (a - b, 0)][::-1]) for t in tensors])
 
 
 def _fit(tensor: Tensor, length: int, left: bool, value: int) -> Tensor:
-    missing = length - tensor.shape[1]
-    return pad(tensor, (missing, 0) if left else (0, missing), value=value)
+    missing = tensor.new_full((1, length - tensor.shape[1], *tensor.shape[2:]), value)
+    return torch.cat([missing, tensor] if left else [tensor, missing], dim=1)

@@ -1,52 +1,53 @@
 """Scoring and answering many variants of a question at the price of a few: what they share is computed once.
 
-System prompt, picture and unchanged words are the trunk: one forward pass leaves their keys and values in a cache. The
-rest of all variants, and every continuation that is scored, is a tree (tree.py): one more pass over its nodes, as one
-sequence whose mask lets each node see the trunk and its own ancestors only. Nothing is padded, no key or value is
-copied per variant, and logits are made where they are read.
+System prompt, picture and unchanged words are the trunk (trunk.py): one forward pass leaves their keys and values in a
+cache. The rest of all variants, and every continuation that is scored, is a tree (tree.py): one more pass over its nodes,
+as one sequence whose mask lets each node see the trunk and its own ancestors only. Logits are made where they are read.
 
-Exact where the trunk does not look ahead. The first group of variants is scored in full too and compared; a model whose
-trunk attends to what follows (PaliGemma), or that takes no mask of ours, is found out there and scored in full.
+Exact where the trunk does not look ahead. The first group of variants is computed in full too and compared; a model whose
+trunk attends to what follows (PaliGemma), or that takes no mask of ours, is found out there and computed in full.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from unmirage.models.encoding import Row
 from unmirage.models.tree import Tree, grow, in_parts, shared_length
+from unmirage.models.trunk import Trunk, why_not, window
 from unmirage.models.vlm import VLM
 from unmirage.records import Completion, Example
 
-TOLERANCE = {torch.float32: 1e-4, torch.float16: 5e-2, torch.bfloat16: 2e-1}
-"""How far, in nats a token, a score may be from the full forward's before the engine is not used."""
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 1e-1}
+"""How far, in nats, the score of a token may be from the full forward's; further only where batching alone moves it so."""
 
-
-@dataclass(frozen=True)
-class _Trunk:
-    """What a group of prompts shares: its keys and values, its length, and how far positions lag behind it (Qwen)."""
-
-    cache: Any
-    length: int
-    lag: Tensor | None
+AT_ONCE = 16
+"""Prompts in a batch that is computed in full."""
 
 
 class Prefix:
-    """The engine over one model. `reason` says why it scores in full; it is empty as long as it does not."""
+    """The engine over one model.
+
+    Attributes:
+        reason: why this model is always computed in full; empty as long as it is not.
+        in_full: how many prompts were computed in full, by reason.
+        computed: tokens that went through the model, those of the check included.
+        ordinary: tokens that one full forward pass per prompt and continuation would have taken for the same results.
+    """
 
     def __init__(self, policy: VLM, most: int = 1024) -> None:
         """`most` tokens of a tree are computed at once."""
         self.policy = policy
         self.most = most
-        self.reason = ""
-        self.checked = False
+        self.reason = why_not(policy)
+        self.in_full: Counter[str] = Counter()
+        self.computed = self.ordinary = 0
+        self._window = window(policy)
+        self._checked: set[bool] = set()
 
     @torch.no_grad()
     def score(self, examples: Sequence[Example], continuations: Sequence[Sequence[int]]) -> Tensor:
@@ -57,16 +58,17 @@ class Prefix:
             continuations: token ids, at least one each.
 
         Raises:
-            ValueError: a continuation is empty.
+            ValueError: a continuation is empty, or too long for the model after one of the examples.
         """
         if not all(continuations):
             raise ValueError("a continuation has no tokens")
         scores = torch.zeros(len(examples), len(continuations))
-        for places in by_picture(examples):
+        for places in by_picture(examples) if continuations else []:
             rows = self.policy.encoder.encode_variants([examples[i] for i in places])
-            if not self.checked:
-                self._check(rows[:2], continuations)
-            scores[places] = self._in_full(rows, continuations) if self._whole(rows) else self._branches(rows, continuations)
+            self._must_fit(rows, longest := max(map(len, continuations)))
+            self.ordinary += len(continuations) * sum(len(row.segments) for row in rows) + len(rows) * _total(continuations)
+            found = self._in_full(rows, continuations) if self._whole(rows, longest) else self._branches(rows, continuations)
+            scores[places] = found.sum(-1)
         return scores
 
     @torch.no_grad()
@@ -75,134 +77,150 @@ class Prefix:
         found: dict[int, Completion] = {}
         for places in by_picture(examples):
             rows = self.policy.encoder.encode_variants([examples[i] for i in places])
-            if not self.checked:
-                self._check(rows[:2], [[self.policy.stops[0]]])
-            if self._whole(rows):
-                said = self.policy.generate([examples[i] for i in places], max_new_tokens)
+            if self._whole(rows, max_new_tokens):
+                some = [[examples[i] for i in places[begin : begin + AT_ONCE]] for begin in range(0, len(places), AT_ONCE)]
+                said = [answer for batch in some for answer in self.policy.generate(batch, max_new_tokens)]
+                spoken = sum(len(row.segments) + max_new_tokens for row in rows)  # at most
+                self.computed, self.ordinary = self.computed + spoken, self.ordinary + spoken
             else:
                 said = self._grown(rows, max_new_tokens)
             found |= dict(zip(places, said, strict=True))
         return [found[i] for i in range(len(examples))]
 
-    def _whole(self, rows: Sequence[Row]) -> bool:
-        """Whether `rows` must be computed in full: always, or because they differ before their picture ends."""
-        return bool(self.reason) or trunk_length(rows) == 0
+    def _must_fit(self, rows: Sequence[Row], more: int) -> None:
+        longest = self.policy.encoder.longest
+        row = max(rows, key=lambda row: len(row.segments))
+        length = len(row.segments) + more
+        if longest is not None and length > longest:
+            raise ValueError(f"example {row.example.id} and a continuation: {length} tokens, the model takes {longest}")
 
-    def _check(self, rows: Sequence[Row], continuations: Sequence[Sequence[int]]) -> None:
-        """Compare the engine with the full forward once, and give it up where they differ."""
-        self.checked = True
-        if trunk_length(rows) == 0:
-            return
-        full = self._in_full(rows, continuations[:2])
+    def _whole(self, rows: Sequence[Row], more: int) -> bool:
+        """Whether `rows`, with up to `more` tokens after each, must be computed in full; `in_full` counts why."""
+        why = self.reason
+        if not why and trunk_length(rows) == 0:
+            why = "the prompts differ before their picture ends, or share nothing"
+        if not why and self._window is not None and max(len(row.segments) for row in rows) + more > self._window:
+            why = f"longer than the {self._window} tokens that a token of this model sees"
+        if not why and (kind := rows[0].picture_end > 0) not in self._checked:
+            self._checked.add(kind)
+            why = self.reason = self._fault(rows)
+        if why:
+            self.in_full[why] += len(rows)
+        return bool(why)
+
+    def _fault(self, rows: Sequence[Row]) -> str:
+        """What is wrong with the engine's scores, on the first and the last of `rows`; empty if they are the full forward's."""
+        some = [rows[0], rows[-1]]
+        tail = some[0].inputs["input_ids"][0, some[0].picture_end :][-5:].tolist()
+        probes = [tail, [*tail[:2], *tail[::-1]]]
+        full, alone = self._in_full(some, probes), self._in_full(some, probes, at_once=1)
         try:
-            gap = float((self._branches(rows, continuations[:2]) - full).abs().max())
+            found = self._branches(some, probes)
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError) as error:
-            self.reason = f"this model does not take a tree of variants ({type(error).__name__})"
-            return
-        longest = max(len(c) for c in continuations[:2])
-        if not gap <= TOLERANCE[self.policy.model.dtype] * longest:
-            self.reason = f"with this model shared beginnings change scores (by {gap:.1g} nats)"
+            return f"this model does not take a tree of variants ({type(error).__name__})"
+        gap, noise = float((found - full).abs().max()), float((alone - full).abs().max())
+        if gap <= max(TOLERANCE[self.policy.model.dtype], 4 * noise):
+            return ""
+        return f"with this model shared beginnings change scores (by {gap:.1g} nats a token)"
 
     def _branches(self, rows: Sequence[Row], continuations: Sequence[Sequence[int]]) -> Tensor:
-        trunk = self._grow_trunk(rows)
+        """Log-probabilities of the tokens of every continuation after every row, (E, C, longest), 0 where one has ended."""
+        trunk = self._trunk(rows)
         asked = [row.inputs["input_ids"][0, trunk.length :].tolist() for row in rows]
         ends = [list(c[:-1]) for c in continuations]  # the last token is read, not computed on
-        scores = torch.zeros(len(rows), len(continuations))
-        for part in in_parts(asked, max(1, self.most // (1 + sum(map(len, ends))))):
+        found = torch.zeros(len(rows), len(continuations), max(map(len, continuations)))
+        for part in in_parts(asked, self.most, more=_total(ends)):
             tree = grow([asked[i] + end for i in part for end in ends])
-            logprobs, place = self._read(trunk, tree, [len(asked[i]) - 1 for i in part for _ in ends])
+            cells: list[tuple[int, int, int]] = []
+            nodes: list[int] = []
+            tokens: list[int] = []
             for k, path in enumerate(tree.paths):
                 i, c = part[k // len(ends)], k % len(ends)
-                nodes = [place[node] for node in path[len(asked[i]) - 1 :]]
-                scores[i, c] = logprobs[nodes, list(continuations[c])].sum()
-        return scores
+                begin = len(asked[i]) - 1
+                cells += [(i, c, place) for place in range(len(continuations[c]))]
+                nodes += path[begin:]
+                tokens += continuations[c]
+            wanted, which = torch.unique(torch.tensor(nodes), return_inverse=True)
+            logits = self._run(trunk, tree, wanted)
+            trunk.cut()
+            found[tuple(torch.tensor(cells).T)] = picked(logits, which, torch.tensor(tokens))
+        return found
 
-    def _read(self, trunk: _Trunk, tree: Tree, first: Sequence[int]) -> tuple[Tensor, Mapping[int, int]]:
-        """Log-probabilities after every node from place `first[i]` of path i on, and the row of each such node."""
-        wanted = sorted({node for path, begin in zip(tree.paths, first, strict=True) for node in path[begin:]})
-        logits = self._run(trunk, tree, torch.tensor(wanted))
-        trunk.cache.crop(-len(tree))
-        return logits.float().log_softmax(-1).cpu(), {node: row for row, node in enumerate(wanted)}
+    def _trunk(self, rows: Sequence[Row]) -> Trunk:
+        trunk = Trunk(self.policy, rows[0], trunk_length(rows))
+        self.computed += trunk.length
+        return trunk
 
-    def _grow_trunk(self, rows: Sequence[Row]) -> _Trunk:
-        length = trunk_length(rows)
-        batch = self.policy.to_device(self.policy.encoder.collate(rows[:1]))
-        shape = batch.inputs["input_ids"].shape
-        inputs = {name: t[:, :length] if t.shape == shape else t for name, t in batch.inputs.items()}
-        cache = DynamicCache()
-        self.policy.model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return _Trunk(cache, length, self.policy.position_lag())
-
-    def _run(self, trunk: _Trunk, tree: Tree, wanted: Tensor) -> Tensor:
+    def _run(self, trunk: Trunk, tree: Tree, wanted: Tensor) -> Tensor:
         """Logits (W, V) of the nodes `wanted`; the cache keeps the whole tree after the trunk."""
-        positions = torch.tensor(tree.depths) + trunk.length
-        seen = torch.cat([torch.ones(len(tree), trunk.length, dtype=torch.bool), tree.sees()], dim=1)
-        return self._forward(trunk, torch.tensor(tree.tokens), positions, seen, wanted)
-
-    def _forward(self, trunk: _Trunk, tokens: Tensor, positions: Tensor, seen: Tensor, wanted: Tensor) -> Tensor:
-        """Logits after the nodes `wanted` among N new `tokens` at `positions`, each attending to the keys `seen` (N, K)."""
-        model, device = self.policy.model, self.policy.device
-        mask = torch.zeros(seen.shape, dtype=model.dtype, device=device)
-        mask.masked_fill_(~seen.to(device), torch.finfo(model.dtype).min)
-        where = positions[None].to(device)
-        if trunk.lag is not None:
-            where = (where + trunk.lag.view(-1)[0]).expand(3, *where.shape)
-        out = model(
-            input_ids=tokens[None].to(device),
-            past_key_values=trunk.cache,
-            attention_mask=mask[None, None],
-            position_ids=where,
-            use_cache=True,
-            logits_to_keep=wanted.to(device),
-        )
-        logits: Tensor = out.logits[0]
-        return logits
+        device = self.policy.device
+        self.computed += len(tree)
+        positions = torch.tensor(tree.depths, device=device) + trunk.length
+        seen = torch.cat([torch.ones(len(tree), trunk.length, dtype=torch.bool), tree.sees()], dim=1).to(device)
+        return trunk.on(torch.tensor(tree.tokens, device=device), positions, seen, wanted.to(device))
 
     def _grown(self, rows: Sequence[Row], max_new_tokens: int) -> list[Completion]:
-        trunk = self._grow_trunk(rows)
+        trunk = self._trunk(rows)
         asked = [row.inputs["input_ids"][0, trunk.length :].tolist() for row in rows]
         said: list[list[int]] = [[] for _ in rows]
-        for part in in_parts(asked, self.most):
+        for part in in_parts(asked, self.most, more=max_new_tokens):
             tree = grow([asked[i] for i in part])
             leaves = sorted({path[-1] for path in tree.paths})
-            answers = self._decode(trunk, tree, leaves, max_new_tokens)
+            answers = dict(zip(leaves, self._decode(trunk, tree, leaves, max_new_tokens), strict=True))
+            trunk.cut()
             for i, path in zip(part, tree.paths, strict=True):
-                said[i] = answers[leaves.index(path[-1])]
+                said[i] = answers[path[-1]]
+        self.ordinary += sum(len(row.segments) + len(answer) - 1 for row, answer in zip(rows, said, strict=True))
         return self.policy.completions([row.example for row in rows], said)
 
-    def _decode(self, trunk: _Trunk, tree: Tree, leaves: Sequence[int], max_new_tokens: int) -> list[list[int]]:
+    def _decode(self, trunk: Trunk, tree: Tree, leaves: Sequence[int], max_new_tokens: int) -> list[list[int]]:
         """Greedy tokens after every leaf, stop token included; all that still speak go on side by side."""
-        logits = self._run(trunk, tree, torch.tensor(leaves))
+        device = self.policy.device
+        tokens = self._run(trunk, tree, torch.tensor(leaves)).argmax(-1)
         live = torch.arange(len(leaves))
-        seen = torch.cat([torch.ones(len(leaves), trunk.length, dtype=torch.bool), tree.sees()[list(leaves)]], dim=1)
-        positions = torch.tensor([tree.depths[leaf] for leaf in leaves]) + trunk.length
+        own = tree.sees()[list(leaves)]
+        seen = torch.cat([torch.ones(len(leaves), trunk.length, dtype=torch.bool), own], dim=1).to(device)
+        positions = torch.tensor([tree.depths[leaf] for leaf in leaves], device=device) + trunk.length
         stops = torch.tensor(self.policy.stops)
         said: list[list[int]] = [[] for _ in leaves]
         for step in range(max_new_tokens):
-            tokens = logits.argmax(-1).cpu()
-            for place, token in zip(live.tolist(), tokens.tolist(), strict=True):
+            heard = tokens.cpu()
+            for place, token in zip(live.tolist(), heard.tolist(), strict=True):
                 said[place].append(token)
-            going = ~torch.isin(tokens, stops)
-            live, tokens, seen, positions = live[going], tokens[going], seen[going], positions[going] + 1
-            if not len(live) or step == max_new_tokens - 1:
+            going = ~torch.isin(heard, stops)
+            if step == max_new_tokens - 1 or not going.any():
                 break
-            seen = torch.cat([seen, torch.eye(len(live), dtype=torch.bool)], dim=1)
-            logits = self._forward(trunk, tokens, positions, seen, torch.arange(len(live)))
-        trunk.cache.crop(trunk.length - trunk.cache.get_seq_length())
+            live, on = live[going], going.to(device)
+            tokens, seen, positions = tokens[on], seen[on], positions[on] + 1
+            seen = torch.cat([seen, torch.eye(len(live), dtype=torch.bool, device=device)], dim=1)
+            self.computed += len(live)
+            tokens = trunk.on(tokens, positions, seen, torch.arange(len(live), device=device)).argmax(-1)
         return said
 
-    def _in_full(self, rows: Sequence[Row], continuations: Sequence[Sequence[int]], at_once: int = 16) -> Tensor:
-        """The same scores by one ordinary forward pass per variant and continuation, in batches."""
+    def _in_full(self, rows: Sequence[Row], continuations: Sequence[Sequence[int]], at_once: int = AT_ONCE) -> Tensor:
+        """What `_branches` gives, by one ordinary forward pass per row and continuation, in batches."""
         pairs = [(i, c) for c in range(len(continuations)) for i in range(len(rows))]
-        scores = torch.zeros(len(rows), len(continuations))
+        found = torch.zeros(len(rows), len(continuations), max(map(len, continuations)))
         for begin in range(0, len(pairs), at_once):
             some = pairs[begin : begin + at_once]
             longer = [self.policy.encoder.lengthen(rows[i], continuations[c]) for i, c in some]
-            logprobs = self.policy.token_logprobs(self.policy.to_device(self.policy.encoder.collate(longer))).cpu()
-            for (i, c), row, found in zip(some, longer, logprobs, strict=True):
-                end = len(row.segments)
-                scores[i, c] = found[end - len(continuations[c]) : end].sum()
-        return scores
+            self.computed += sum(len(row.segments) for row in longer)
+            starts = [len(rows[i].segments) for i, _ in some]
+            batch = self.policy.to_device(self.policy.encoder.collate(longer))
+            logprobs = self.policy.token_logprobs(batch, min(starts)).cpu()
+            for (i, c), start, row in zip(some, starts, logprobs, strict=True):
+                count = len(continuations[c])
+                found[i, c, :count] = row[start - min(starts) :][:count]
+        return found
+
+
+def picked(logits: Tensor, rows: Tensor, tokens: Tensor, at_once: int = 128) -> Tensor:
+    """Log-probabilities (P,) of `tokens` under the distributions in `rows` of `logits` (W, V), float32, on the CPU."""
+    whole = torch.cat([part.float().logsumexp(-1) for part in torch.split(logits, at_once)])
+    rows, tokens = rows.to(logits.device), tokens.to(logits.device)
+    return (logits[rows, tokens].float() - whole[rows]).cpu()
 
 
 def by_picture(examples: Sequence[Example]) -> list[list[int]]:
@@ -218,3 +236,7 @@ def trunk_length(rows: Sequence[Row]) -> int:
     prompts = [row.inputs["input_ids"][0].tolist() for row in rows]
     shared = min(min(shared_length(prompts[0], prompt) for prompt in prompts), min(map(len, prompts)) - 1)
     return shared if shared >= max(row.picture_end for row in rows) else 0
+
+
+def _total(sequences: Sequence[Sequence[int]]) -> int:
+    return sum(map(len, sequences))

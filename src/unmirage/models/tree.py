@@ -70,19 +70,21 @@ def shared_length(one: Sequence[int], other: Sequence[int]) -> int:
     return min(len(one), len(other))
 
 
-def in_parts(sequences: Sequence[Sequence[int]], most: int) -> Iterator[list[int]]:
+def in_parts(sequences: Sequence[Sequence[int]], most: int, more: int = 0) -> Iterator[list[int]]:
     """Places of `sequences` in parts whose trees have at most `most` tokens each, neighbours of like beginning together.
 
-    A sequence longer than `most` is a part of its own.
+    A sequence longer than `most` is a part of its own. Each distinct sequence is counted with `more` tokens after it.
     """
     part: list[int] = []
     size, last = 0, ()  # type: tuple[int, Sequence[int]]
     for i in sorted(range(len(sequences)), key=lambda i: tuple(sequences[i])):
-        new = len(sequences[i]) - (shared_length(last, sequences[i]) if part else 0)
+        sequence = sequences[i]
+        shared = shared_length(last, sequence) if part else 0
+        new = 0 if part and tuple(last) == tuple(sequence) else len(sequence) - shared + more
         if part and size + new > most:
             yield part
-            part, size, new = [], 0, len(sequences[i])
+            part, size, new = [], 0, len(sequence) + more
         part.append(i)
-        size, last = size + new, sequences[i]
+        size, last = size + new, sequence
     if part:
         yield part

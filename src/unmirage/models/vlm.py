@@ -6,6 +6,7 @@ same two without. Model and processor come from `AutoModelForImageTextToText` an
 
 from __future__ import annotations
 
+import inspect
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,17 @@ from unmirage.losses.batch import Batch
 from unmirage.models.encoding import Encoder
 from unmirage.records import Completion, Example
 from unmirage.toy import shipped_base
+
+_PLAIN: dict[str, Any] = {
+    "do_sample": False,
+    "num_beams": 1,
+    "temperature": 1.0,
+    "top_k": 50,
+    "top_p": 1.0,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+}
+"""Greedy is the most likely token and nothing else, whatever habits a model's generation_config.json has."""
 
 transformers_logging.disable_progress_bar()  # unmirage shows its own
 
@@ -59,12 +71,22 @@ class VLM:
         moved = {k: v.to(self.device, kind if v.is_floating_point() else None) for k, v in batch.inputs.items()}
         return Batch(moved, batch.segments.to(self.device), batch.examples)
 
-    def token_logprobs(self, batch: Batch) -> Tensor:
-        """Log-probability of every token given those before it, (B, S) in nats, float32; position 0 is 0."""
-        logits = self.model(**batch.inputs, use_cache=False).logits[:, :-1].float()
-        tokens = batch.inputs["input_ids"][:, 1:]
+    def token_logprobs(self, batch: Batch, first: int = 0) -> Tensor:
+        """Log-probability of every token from place `first` on given those before it, (B, S - first) in nats, float32.
+
+        That of place 0, before which nothing stands, is 0. Logits before `first` are not made where the model can do without.
+        """
+        tokens = batch.inputs["input_ids"][:, max(first, 1) :]
+        read = tokens.shape[1] + 1
+        logits = self.model(**batch.inputs, use_cache=False, **(self.reading(read) if first else {})).logits
+        logits = logits[:, -read:-1].float()
         nll = cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape)
-        return nn.functional.pad(-nll, (1, 0))
+        return -nll if first else nn.functional.pad(-nll, (1, 0))
+
+    def reading(self, wanted: int | Tensor) -> dict[str, Any]:
+        """What a forward pass is told to make logits of the last, or of those, `wanted` tokens only; nothing if it cannot."""
+        inner = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        return {"logits_to_keep": wanted} if "logits_to_keep" in inspect.signature(inner.forward).parameters else {}
 
     def hidden(self, batch: Batch, layer: int) -> Tensor:
         """Residual stream after decoder block `layer` (1 = after the first), (B, S, H); later blocks do not run."""
@@ -103,18 +125,15 @@ class VLM:
 
         Qwen's pictures take fewer positions than tokens; the model remembers that of its last pass only.
         """
-        for module in (self.model, *self.model.modules()):
-            lag = getattr(module, "rope_deltas", None)
-            if isinstance(lag, Tensor):
-                return lag.clone()
-        return None
+        lags = (vars(module).get("rope_deltas") for module in self.model.modules())
+        return next((lag.clone() for lag in lags if isinstance(lag, Tensor)), None)
 
     @torch.no_grad()
     def generate(self, examples: Sequence[Example], max_new_tokens: int) -> list[Completion]:
         """Greedy answers to `examples`, in one batch."""
         batch = self.to_device(self.encoder.collate([self.encoder.encode(e, False) for e in examples], left=True))
         pad = self.encoder.tokenizer.pad_token_id
-        settings = GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=self.stops, pad_token_id=pad)
+        settings = GenerationConfig(max_new_tokens=max_new_tokens, eos_token_id=self.stops, pad_token_id=pad, **_PLAIN)
         asked = batch.inputs["input_ids"].shape[1]
         tokens = self.model.generate(**batch.inputs, generation_config=settings)[:, asked:]
         return self.completions(examples, tokens.tolist())
