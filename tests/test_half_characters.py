@@ -82,6 +82,9 @@ def test_the_complaint_names_file_row_and_field(tmp_path: Path) -> None:
     lines.write_text(json.dumps({"id": "a", "prompt": "b", "response": HALF}) + "\n")
     with pytest.raises(ValueError, match=r"rows\.jsonl: example 'a': its text holds half a character"):
         datasets.load("jsonl", str(lines), "", 0)
+    lines.write_text(json.dumps({"id": "a", "prompt": " \u2028"}) + "\n")
+    with pytest.raises(ValueError, match=r"rows\.jsonl: example 'a': 'prompt' is empty"):
+        datasets.load("jsonl", str(lines), "", 0)
 
 
 @pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])

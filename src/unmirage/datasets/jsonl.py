@@ -64,6 +64,8 @@ def _file(path: Path, split: str) -> Path:
 
 
 def _check(example: Example, place: str) -> None:
+    if not example.prompt.strip():
+        raise ValueError(f"{place}: 'prompt' is empty")
     texts = (example.id, example.prompt, example.image or "", example.response or "", example.source, *example.answers)
     whole("".join(texts), "its text", place)
 
