@@ -1,0 +1,165 @@
+"""Coherence, told by statistics: is the answer language at all, or gibberish?
+
+Five tests look at the first and the last 1,000 characters. Each gives a score in [0, 1], 0.5 at its limit; the answer's
+score is the lowest, and below 0.5 it is gibberish. What a test cannot tell it leaves alone, so doubt counts as coherent.
+
+1. *broken*: a fifth of the signs are broken characters or text in a wrong encoding, or four fifths are ASCII marks.
+2. *loop*: the text, or its second half, says the same again and again: of its runs of four words (of 12 words or more)
+   fewer than 40 % are new and it shrinks well under compression, or (60 signs or more) it shrinks to almost nothing.
+3. *scripts*: letters of four scripts, and the words in Latin script are not English.
+4. *letters*: the letters of words that are not English follow each other as in no language in Latin script. Words with a
+   capital inside (names of classes, abbreviations) are passed over; it wants about five words.
+5. *order*: where three quarters of the words are English, and there are twelve: classes of words follow each other no
+   better than shuffled. Passed over: code, formulas, lists; texts with few function words, unless 20 words with hardly a mark.
+
+It misses: gibberish of a few words; fluent nonsense, and text that is right from each word to the next (Markov chains);
+shuffled words in another language, or among many unknown words; pieces of words in one script put together at random;
+shuffled letters in scripts other than Latin; a few broken words in a long answer; a long text that loops and then goes on;
+whatever stands between the first and the last 1,000 characters. A truncated answer is coherent.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+import unicodedata
+import zlib
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from unmirage.judges import english
+from unmirage.records import Completion, Example, Question, Verdict
+
+Classes = npt.NDArray[np.uint8]
+EDGE = 1000
+"""How many characters are looked at, at each end."""
+
+_BROKEN = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd\ue000-\uf8ff]"
+    "|[\xc2-\xf4](?:[\x80-\xbf\u20ac\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\u017d\u2018\u2019"
+    "\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\u017e\u0178])+"
+)
+_SCRIPTS = [re.compile(f"[{span}]") for span in ("a-z", "α-ω", "а-я", "א-ת", "ا-ي", "ऀ-෿", "฀-໿", "ぁ-ヿ一-鿿가-힣")]
+_NO_MARKS = str.maketrans("", "", string.punctuation + " \n\t")
+_NO_CODE = str.maketrans("", "", "{}[]<>=_\\|^~$@")
+_WORD = re.compile(r"[^\W\d_]+")
+_PLAIN = re.compile(r"(?<![A-Za-z])[A-Za-z][a-z]{2,}(?![A-Za-z])")
+
+
+@dataclass(frozen=True)
+class Coherence:
+    """0.5 or more: language; less: gibberish, and the note says by which test; None for an empty answer."""
+
+    question: ClassVar[Question] = "coherent"
+    name: ClassVar[str] = "coherence"
+
+    def __call__(self, example: Example, completion: Completion) -> Verdict:
+        """Judge one answer."""
+        if not completion.text.strip():
+            return Verdict(example.id, self.question, None, self.name, "empty answer")
+        score, test = weakest(completion.text)
+        return Verdict(example.id, self.question, score, self.name, "" if score >= 0.5 else test)
+
+
+def coherence(text: str) -> float:
+    """How coherent `text` is, in [0, 1]: 0.5 or more is language, less is gibberish."""
+    return weakest(text)[0]
+
+
+def weakest(text: str) -> tuple[float, str]:
+    """The lowest score that a test gives `text`, and the name of that test."""
+    seen = text.strip()
+    if len(seen) > 2 * EDGE:
+        seen = f"{seen[:EDGE]}\n{seen[-EDGE:]}"
+    plain = seen if seen.isascii() else _without_accents(seen)
+    classes = english.classes(plain)
+    scores = {
+        "broken": broken(seen),
+        "loop": loop(seen),
+        "scripts": scripts(seen, classes),
+        "letters": letters(plain, classes),
+        "order": order(plain, classes),
+    }
+    test = min(scores, key=lambda name: scores[name])
+    return scores[test], test
+
+
+def broken(text: str) -> float:
+    """The test of broken characters and of marks without words."""
+    signs = max(len(text) - text.count(" ") - text.count("\n"), 1)
+    clean = text.isascii() and text.replace("\n", "").isprintable()
+    bad = 0 if clean else sum(map(len, _BROKEN.findall(text)))
+    marks = 1 - len(text.translate(_NO_MARKS)) / len(text) if len(text) >= 20 else 0.0
+    return min(_score(0.2 - bad / signs, 0.05), _score(0.8 - marks, 0.05))
+
+
+def loop(text: str) -> float:
+    """The test of repetition: on the second half of a long text, on the whole of a short one as well."""
+    return min(_repeats(text[len(text) // 2 :]), _repeats(text) if len(text) < 400 else 1.0)
+
+
+def _repeats(text: str) -> float:
+    data = text.encode("utf-8", "replace")
+    if len(data) < 24:
+        return 1.0
+    size = len(zlib.compress(data, 1)) / len(data)
+    score = _score(size - 0.1 - 12 / len(data), 0.05) if len(data) >= 60 else 1.0
+    if size > 0.25 + 40 / len(data):
+        return score
+    words = _WORD.findall(text.lower())
+    if len(words) < 12:
+        return score
+    runs = list(zip(words, words[1:], words[2:], words[3:], strict=False))
+    return min(score, _score(len(set(runs)) / len(runs) - 0.4, 0.1))
+
+
+def scripts(text: str, classes: Classes) -> float:
+    """The test of scripts thrown together."""
+    words = np.count_nonzero(classes >= english.FIRST_WORD)
+    if text.isascii() or words < 12 or np.count_nonzero(classes == english.UNKNOWN) <= 0.25 * words:
+        return 1.0
+    return _score(3.5 - sum(bool(script.search(text)) for script in _SCRIPTS), 0.5)
+
+
+def letters(text: str, classes: Classes) -> float:
+    """The test of the letters of words; `text` has no accents. Where 60 % of the words are known there is no need of it."""
+    if np.count_nonzero(classes == english.UNKNOWN) <= 0.4 * np.count_nonzero(classes >= english.FIRST_WORD):
+        return 1.0
+    known, table = english.class_of(), english.trigrams()
+    total, n = 0.0, 0
+    for word in _PLAIN.findall(text)[:150]:
+        lower, n = word.lower(), n + len(word)
+        if lower in known:
+            total += 2.2 * len(word)
+        else:
+            padded = f" {lower[:40]} "
+            total += sum([table[padded[i : i + 3]] for i in range(len(padded) - 2)]) * len(word) / (len(padded) - 2)
+    return _score(total / n - 0.25 + 2 / math.sqrt(n), 0.25) if n >= 20 else 1.0
+
+
+def order(text: str, classes: Classes) -> float:
+    """The test of the order of words; `text` has no accents."""
+    words = np.count_nonzero(classes >= english.FIRST_WORD)
+    if words < 12 or np.count_nonzero(classes == english.UNKNOWN) > 0.25 * words:
+        return 1.0
+    if len(text) - len(text.translate(_NO_CODE)) > 0.04 * len(text):
+        return 1.0
+    frequent = np.count_nonzero((classes >= english.FIRST_WORD) & (classes < english.FIRST_WORD + english.ALONE)) / words
+    marks = (len(classes) - words) / words
+    if marks > 1 / 3 or 0.1 <= frequent < 0.25 or (frequent < 0.1 and (words < 20 or marks > 1 / 6)):
+        return 1.0
+    likelier = english.follows()[classes[:-1], classes[1:]]
+    return _score(float(likelier.mean()) - 0.05 + 1.5 / math.sqrt(len(classes)), 0.15)
+
+
+def _score(margin: float, scale: float) -> float:
+    """0.5 at margin 0, towards 1 above and 0 below."""
+    return 1 / (1 + math.exp(-max(min(margin / scale, 30.0), -30.0)))
+
+
+def _without_accents(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
