@@ -47,12 +47,6 @@ def newcombe(a: int, n_a: int, b: int, n_b: int) -> Interval:
     Raises:
         ValueError: a count is impossible.
     """
-    return _newcombe(int(a), int(n_a), int(b), int(n_b))
-
-
-@lru_cache(maxsize=65536)
-def _newcombe(a: int, n_a: int, b: int, n_b: int) -> Interval:
-    """Kept, because the words of a set share few different counts."""
     return newcombe_table([(a, n_a, b, n_b)])[0]
 
 
