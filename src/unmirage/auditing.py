@@ -25,7 +25,6 @@ from unmirage.models.prefix import Prefix
 from unmirage.models.refusal_score import STOCK, Agreement, Openings, RefusalScore, agreement, find_openings
 from unmirage.models.vlm import VLM
 from unmirage.progress import bar
-from unmirage.questions import portions
 from unmirage.records import Completion, Example, Scored, WordEffect, digest, read_lines
 from unmirage.runs import Ledger, Run
 
@@ -103,7 +102,8 @@ class Subject:
         missing = {e.id: e for e in examples if e.id not in self._answered}
         settings = self.run.recipe.evaluate
         with bar(f"{self.run.recipe.name}: confirm", len(missing)) as progress:
-            for some in portions(sorted(missing.values(), key=lambda e: e.image or ""), settings.batch_size):
+            asked = sorted(missing.values(), key=lambda e: (e.image or "", e.prompt))  # a picture's variants stay together
+            for some in (asked[i : i + settings.batch_size] for i in range(0, len(asked), settings.batch_size)):
                 said = self.engine.generate(some, settings.max_new_tokens)
                 self.answers_given.append(said)
                 self._answered |= {answer.example_id: answer for answer in said}

@@ -231,9 +231,10 @@ def _judge(options: argparse.Namespace) -> None:
             run = steps.judge_again(options.target, options.judges)
         _show(options, run)
         return
+    from unmirage.judges import OFFLINE
     from unmirage.judges.loose import judge_file
 
-    for line in judge_file(options.target, options.judges or ["refusal"]):
+    for line in judge_file(options.target, options.judges or OFFLINE):
         print(json.dumps(line, ensure_ascii=False) if options.json else f"{line['id']}\t{line['outcome']}\t{line['scores']}")
 
 

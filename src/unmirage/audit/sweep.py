@@ -70,7 +70,7 @@ def against_data(strip: Strip, data: Mapping[str, float], associated: set[str]) 
         `spearman` with its `p` and `n` words; `predicted` lists openers of the data that leave the model's score within the
         middle half of all words; `unforeseen` the most extreme openers of the model that the data do not name.
     """
-    from scipy import stats  # type: ignore[import-untyped]
+    from scipy import stats
 
     means = {label: mean for label, mean, n in zip(strip.openers, strip.mean, strip.n, strict=True) if n}
     shared = [word for word in means if word in data]

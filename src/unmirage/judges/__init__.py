@@ -13,12 +13,14 @@ from typing import ClassVar, Protocol, runtime_checkable
 from unmirage import recipe
 from unmirage.judges import keyword_lists
 from unmirage.judges.closed_set import ClosedSet
+from unmirage.judges.coherence import Coherence
 from unmirage.judges.correctness import Correctness
 from unmirage.judges.guards import Guard
 from unmirage.judges.keyword_lists import Keywords
 from unmirage.judges.leak import Leak
 from unmirage.judges.paper import Paper
 from unmirage.judges.refusal import Refusal, refusal
+from unmirage.judges.relevance import Relevance
 from unmirage.judges.rubric import Rubric
 from unmirage.records import Completion, Example, Question, Verdict
 
@@ -66,6 +68,8 @@ def verdicts(judge: Judge | BatchJudge, answers: Sequence[Answer]) -> Iterator[V
 
 JUDGES: dict[str, type[Judge] | type[BatchJudge]] = {
     "refusal": Refusal,
+    "coherence": Coherence,
+    "relevance": Relevance,
     "keywords": Keywords,
     "leak": Leak,
     "closed_set": ClosedSet,
@@ -75,6 +79,9 @@ JUDGES: dict[str, type[Judge] | type[BatchJudge]] = {
     "paper": Paper,
 }
 """Every judge a recipe can name."""
+
+OFFLINE = ("refusal", "coherence", "relevance")
+"""The judges that are asked where none is named: they need no model."""
 
 DETECTORS: dict[str, Callable[[str], float | None]] = {
     "refusal": refusal,

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-untyped"
 """Agreement of two raters beyond chance: judge and person, or two people.
 
 Cohen's kappa (Cohen 1960, Educ. Psychol. Meas. 20:37), from statsmodels:

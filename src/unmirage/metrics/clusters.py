@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-untyped"
 """95 % intervals where items come in clusters, such as several questions about one picture.
 
 Items of one picture tend to share their fate, so n of them tell less than n independent ones: as much as

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-untyped"
 """95 % confidence intervals of a share, and of a difference of two shares.
 
 Wilson's score interval of x in n (Wilson 1927), with p = x / n and z = 1.96, from statsmodels:

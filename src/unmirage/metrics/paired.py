@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-untyped"
 """Tests of paired changes, and what to do with many of them at once.
 
 McNemar's exact test (McNemar 1947): with b pairs changed one way and c the other,

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="import-untyped"
 """The smallest difference that a sample of some size can tell from chance: 80 % power, 5 % two-sided.
 
 Different items, n a side, one share p: statsmodels' normal power of the arcsine difference (Cohen 1988, section 6.2)
