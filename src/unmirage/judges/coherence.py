@@ -10,7 +10,7 @@ score is the lowest, and below 0.5 it is gibberish. What a test cannot tell it l
 4. *letters*: the letters of words that are not English follow each other as in no language in Latin script. Words with a
    capital inside (names of classes, abbreviations) are passed over; it wants about five words.
 5. *order*: where three quarters of the words are English, and there are twelve: classes of words follow each other no
-   better than shuffled. Passed over: code, formulas, lists; texts with few function words, unless 20 words with hardly a mark.
+   better than shuffled. Passed over: code, formulas, lists; texts without function words, unless 20 words with hardly a mark.
 
 It misses: gibberish of a few words; fluent nonsense, and text that is right from each word to the next (Markov chains);
 shuffled words in another language, or among many unknown words; pieces of words in one script put together at random;
@@ -142,18 +142,19 @@ def letters(text: str, classes: Classes) -> float:
 
 
 def order(text: str, classes: Classes) -> float:
-    """The test of the order of words; `text` has no accents."""
+    """The test of the order of words; `text` has no accents. Where it may not decide, it lowers the score to 0.5 at most."""
     words = np.count_nonzero(classes >= english.FIRST_WORD)
-    if words < 12 or np.count_nonzero(classes == english.UNKNOWN) > 0.25 * words:
+    if words < 4 or np.count_nonzero(classes == english.UNKNOWN) > 0.25 * words:
         return 1.0
     if len(text) - len(text.translate(_NO_CODE)) > 0.04 * len(text):
         return 1.0
     frequent = np.count_nonzero((classes >= english.FIRST_WORD) & (classes < english.FIRST_WORD + english.ALONE)) / words
     marks = (len(classes) - words) / words
-    if marks > 1 / 3 or 0.1 <= frequent < 0.25 or (frequent < 0.1 and (words < 20 or marks > 1 / 6)):
-        return 1.0
-    likelier = english.follows()[classes[:-1], classes[1:]]
-    return _score(float(likelier.mean()) - 0.05 + 1.5 / math.sqrt(len(classes)), 0.15)
+    likelier = float(english.follows()[classes[:-1], classes[1:]].mean())
+    doubt = 0.4 if 0.1 <= frequent < 0.25 else 0.0
+    score = _score(likelier - 0.05 + 1.5 / math.sqrt(len(classes)) + doubt, 0.15)
+    a_list = marks > 1 / 3 or (frequent < 0.1 and (words < 20 or marks > 1 / 6))
+    return 0.5 + score / 2 if a_list or words < 12 else score
 
 
 def _score(margin: float, scale: float) -> float:
