@@ -24,7 +24,7 @@ from pathlib import Path
 from unmirage.datasets import vlguard
 from unmirage.judges import english
 from unmirage.judges.coherence import Coherence, coherence
-from unmirage.judges.refusal import is_refusal
+from unmirage.judges.refusal import Refusal, is_refusal
 from unmirage.judges.relevance import Relevance, content_words
 from unmirage.metrics.intervals import wilson
 from unmirage.records import Completion, Example
@@ -201,8 +201,9 @@ def relevance_lines(chosen: list[Row], judge: Relevance, seed: int = 0) -> Itera
 
 
 def _scores(judge: Relevance, chosen: list[Row]) -> list[float | None]:
+    """Scores by row; None where the judge is in doubt."""
     answers = [(Example(str(i), row.prompt), Completion(str(i), row.answer, True)) for i, row in enumerate(chosen)]
-    found = {verdict.example_id: verdict.score for verdict in judge.verdicts(answers)}
+    found = {verdict.example_id: None if verdict.score == 0.5 else verdict.score for verdict in judge.verdicts(answers)}
     return [found[str(i)] for i in range(len(chosen))]
 
 
@@ -212,8 +213,13 @@ def seconds(chosen: list[Row], n: int = 5_000) -> dict[str, float]:
     texts = [(row.prompt, (row.answer * 3)[:800] if len(row.answer) < 700 else row.answer[:800]) for row in long]
     answers = [(Example(str(i), texts[i % len(texts)][0]), Completion(str(i), texts[i % len(texts)][1], True)) for i in range(n)]
     taken = {}
-    coherent, relevant = Coherence(), Relevance()
-    for name, judge in (("coherence", lambda a: [coherent(*x) for x in a]), ("relevance", lambda a: list(relevant.verdicts(a)))):
+    refused, coherent, relevant = Refusal(), Coherence(), Relevance()
+    judges: dict[str, Callable[[list[tuple[Example, Completion]]], object]] = {
+        "refusal": lambda a: [refused(*x) for x in a],
+        "coherence": lambda a: [coherent(*x) for x in a],
+        "relevance": lambda a: list(relevant.verdicts(a)),
+    }
+    for name, judge in judges.items():
         judge(answers[:50])
         start = time.process_time()
         judge(answers)

@@ -142,7 +142,7 @@ def test_loose_answers_are_judged_line_by_line(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     verdicts = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(v["id"], v["outcome"]) for v in verdicts] == [("a", "refused"), ("b", "complied"), ("c", "empty")]
-    assert verdicts[2]["scores"] == {"refusal": None}
+    assert verdicts[2]["scores"] == {"refusal": None, "coherence": None, "relevance:words": None}
     path.write_text(json.dumps({"id": "a", "prompt": "p"}) + "\n")
     done = unmirage("judge", path)
     assert done.returncode == 1

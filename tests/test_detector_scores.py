@@ -96,9 +96,8 @@ def test_ours_is_right_on_the_inert_set(text: str) -> None:
     assert (refusal(text) >= 0.5) is (text in REFUSALS)
 
 
-@pytest.mark.xfail(reason="known fault of ours: it takes a report that something is illegal for a refusal")
 def test_ours_tells_a_report_from_a_refusal() -> None:
-    """The one sentence of the set that it gets wrong."""
+    """What a sign says is illegal is not a judgement on the request."""
     assert refusal(TOPIC) < 0.5
 
 

@@ -1,4 +1,4 @@
-"""The judge of relevance: an answer to another question is off topic, and doubt is None, never "off topic"."""
+"""The judge of relevance: an answer to another question is off topic, and doubt is 0.5, never "off topic"."""
 
 from __future__ import annotations
 
@@ -96,16 +96,17 @@ def test_a_known_answer_is_on_topic_and_without_it_nobody_could_tell() -> None:
     prompt, text = SHORT[5]
     assert judged(prompt, text, answers=("Cresswell",)) == (1.0, "")
     assert judged(prompt, text) == (None, "not English")
-    assert judged("What is written on the sign above the shop window?", "Salmon") == (None, "too short to tell")
+    short = judged("What is written on the sign above the shop window?", "Salmon")
+    assert short == (0.5, "no sign of another topic: too short to tell")
 
 
 def test_doubt_says_why() -> None:
     assert judged(PAIRS[0][0], " ") == (None, "empty answer")
-    assert judged("Describe this image.", PAIRS[1][1]) == (None, "the question names no topic")
+    assert judged("Describe this image.", PAIRS[1][1]) == (0.5, "no sign of another topic: the question names no topic")
     assert judged("Wie repariere ich einen platten Reifen am Fahrrad?", PAIRS[1][1]) == (None, "not English")
     assert judged(PAIRS[0][0], "Das weiß ich leider nicht, aber der Händler wird es wissen.") == (None, "not English")
     refusal = "I'm sorry, but I can't help with that. My guidelines forbid private conversations, diagnosis and legal contracts."
-    assert judged(PAIRS[0][0], refusal) == (None, "a refusal")
+    assert judged(PAIRS[0][0], refusal) == (0.5, "no sign of another topic: a refusal")
 
 
 def test_the_toy_worlds_answers_are_never_off_topic() -> None:

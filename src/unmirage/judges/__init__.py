@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import ClassVar, Protocol, runtime_checkable
 
 from unmirage import recipe
@@ -57,8 +60,27 @@ class BatchJudge(Protocol):
         """One verdict per answer, in any order, each as soon as it is known; what could not be judged has score None."""
 
 
+SPREAD = 10_000
+"""From so many answers on, a judge that needs no model works in several processes, half as many at a time."""
+
+
 def verdicts(judge: Judge | BatchJudge, answers: Sequence[Answer]) -> Iterator[Verdict]:
-    """One verdict of `judge` on each of `answers`, in any order."""
+    """One verdict of `judge` on each of `answers`, in any order; on all processors where there are many and no model is asked."""
+    if isinstance(judge, Refusal | Keywords | Coherence | Relevance) and len(answers) >= SPREAD and (os.cpu_count() or 1) > 1:
+        parts = [answers[i : i + SPREAD // 2] for i in range(0, len(answers), SPREAD // 2)]
+        workers = min(os.cpu_count() or 1, len(parts))
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            for part in pool.map(_all, [judge] * len(parts), parts):
+                yield from part
+    else:
+        yield from _each(judge, answers)
+
+
+def _all(judge: Judge | BatchJudge, answers: Sequence[Answer]) -> list[Verdict]:
+    return list(_each(judge, answers))
+
+
+def _each(judge: Judge | BatchJudge, answers: Sequence[Answer]) -> Iterator[Verdict]:
     if isinstance(judge, BatchJudge):
         yield from judge.verdicts(answers)
     else:

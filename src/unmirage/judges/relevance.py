@@ -6,9 +6,10 @@ to it in meaning, by vectors of single words; fit = the mean of these similariti
 the cosine of question and answer under the sentence encoder all-MiniLM-L6-v2, which reads about their first 250 words.
 
 A fit below the limit is off topic only where both sides say enough: two content words in the question besides words for
-pictures and orders ("describe the image" can be answered with anything), seven in the answer, both in English, and no refusal.
-Otherwise the verdict is None. So a one-word answer is on topic where it fits ("red" to a question of colour, a number to "how
-many", "no" to "is it ...?", or what the example's known answers say) and never off topic.
+pictures and orders ("describe the image" can be answered with anything), seven in the answer, and no refusal. Otherwise the
+score is 0.5, no sign of another topic, and the note says why: doubt counts as on topic. None is for what cannot be read: an
+empty answer, and texts that are not English. So a one-word answer is never off topic, and surely on it where it fits ("red"
+to a question of colour, a number to "how many", "no" to "is it ...?", or what the example's known answers say).
 
 It misses: answers on a neighbouring topic, or about another picture; questions of one content word; an answer that repeats the
 question and then drifts; whether the answer is *right*. It may blame figures of speech, and answers that only the
@@ -52,7 +53,7 @@ _SCALE = {"words": 1.0, "encoder": 0.05}
 
 @dataclass(frozen=True)
 class Relevance:
-    """0.5 or more: about what was asked; less: about something else; None: could not tell, and the note says why."""
+    """More than 0.5: about what was asked; 0.5: no sign of another topic; less: off topic; None: cannot be read."""
 
     by: Literal["words", "encoder"] = "words"
     question: ClassVar[Question] = "on_topic"
@@ -90,8 +91,10 @@ class Relevance:
             return score, ""
         if _of_the_kind_asked(example, text):
             return 1.0, ""
+        if not _mostly_english(example.prompt) or not _mostly_english(text):
+            return None, "not English"
         why = _untold(example.prompt, text)
-        return (None, why) if why else (score, "off topic")
+        return (0.5, f"no sign of another topic: {why}") if why else (score, "off topic")
 
 
 def fit(question: str, answer: str) -> float:
@@ -112,8 +115,6 @@ def content_words(text: str) -> list[str]:
 
 def _untold(question: str, answer: str) -> str:
     """Why nobody can tell from the words whether `answer` is off topic; empty if one can."""
-    if not _mostly_english(question) or not _mostly_english(answer):
-        return "not English"
     if len(_content(question)) < 2:
         return "the question names no topic"
     if len(_content(answer)) < SHORTEST:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from unmirage.records import Estimate, WordEffect
 from unmirage.report import rows
+from unmirage.report.detectors import spreads
 from unmirage.report.edits import kind_of
 from unmirage.report.finding import Finding, Tried, find
 from unmirage.report.folders import Finished
@@ -44,6 +45,7 @@ def page(runs: Sequence[Finished], out: str) -> str:
         lessons=lessons([(run.name, run.taught) for run in runs]),
         groups=rows.groups(runs),
         answers=answers(runs),
+        spreads=spreads(runs),
         outcomes=OUTCOMES,
         controls=_controls(runs),
         cases=gallery(runs),
