@@ -1,129 +1,168 @@
 """Shared-prefix engine against the ordinary way: scoring and answering many variants of one question about one picture.
 
-    python benchmarks/prefix.py [--json] [--variants 20 100] [--shape small|llava-1.5-7b] [--device cpu|cuda] [--threads N]
+    python benchmarks/prefix.py [--json] [--variants 20 100] [--shape small|llava-1.5-7b] [--device cpu|cuda]
+                                [--dtype fp32|bf16|fp16] [--threads N] [--repeats N] [--new-tokens N]
 
-The two numbers first: the tokens that must be computed, and the bytes of keys and values that must be read for them.
-The ordinary way is one full forward per variant, batched, at the batch size that serves it best. Both ways run in turn in
-one process; speedup is the median of the paired ratios. Parity is asserted before anything is timed.
+The variants differ in their first word, so that nothing of the question is shared but picture and template: the worst place.
+The ordinary way is one full forward pass per variant, in batches of the size that serves it best (probed on a few), with
+the picture processed once for all and logits made only where they are read, which transformers' `generate` does too. Both
+ways run in turn in one process. Every row is of results that were compared; with one thread on a CPU the seconds are those
+of the processor, which other programs do not lengthen.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-
 from shapes import make
+
 from unmirage.attacks.one_word import OneWord
-from unmirage.models.prefix import Prefix, trunk_length
-from unmirage.models.tree import grow
+from unmirage.models.encoding import Row
+from unmirage.models.prefix import Prefix
 from unmirage.models.vlm import VLM
 from unmirage.records import Example
 from unmirage.toy import world
 
 QUESTION = Example("q", "Describe the rune of this thing and the place where it was seen.", "toy:1f436/blue/small/0,1")
+OPENING = "Sorry, I cannot help"
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+SIZES = (4, 16, 64)
+"""Batch sizes that the ordinary way is tried with."""
 
 
 def main() -> None:
     """Print a row for scoring and one for generating, for every number of variants."""
-    options = argparse.ArgumentParser()
-    options.add_argument("--json", action="store_true")
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--json", action="store_true", help="one row a line")
     options.add_argument("--variants", type=int, nargs="+", default=[20])
     options.add_argument("--shape", default="small")
     options.add_argument("--device", default="cpu")
+    options.add_argument("--dtype", choices=DTYPES, help="default: fp32 on a CPU, bf16 elsewhere")
     options.add_argument("--threads", type=int, default=1)
-    options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--repeats", type=int, default=2, help="of scoring; answers are timed once")
     options.add_argument("--new-tokens", type=int, default=32)
     asked = options.parse_args()
     torch.set_num_threads(asked.threads)
-    dtype = torch.float32 if asked.device == "cpu" else torch.bfloat16
-    policy = make(asked.shape, asked.device, dtype)
+    dtype = asked.dtype or ("fp32" if asked.device == "cpu" else "bf16")
+    policy = make(asked.shape, asked.device, DTYPES[dtype])
     policy.model.generation_config.eos_token_id = 31_999  # never said: every answer is of full length
+    meter = Meter(policy.device, own=asked.device == "cpu" and asked.threads == 1)
     words = [w.capitalize() for w in world.vocabulary() if w.isalpha() and len(w) > 2]
     for count in asked.variants:
-        examples = OneWord(tuple(words[:count]))(QUESTION)
-        rows = [score(policy, examples, asked.repeats), generate(policy, examples, asked.new_tokens, asked.repeats)]
+        examples = list(OneWord(tuple(words))(QUESTION))[:count]
+        assert len(examples) == count, f"there are only {len(examples)} words"
+        rows = [score(policy, examples, asked.repeats, meter), generate(policy, examples, asked.new_tokens, meter)]
         for row in rows:
-            row |= {"shape": asked.shape, "device": asked.device, "threads": asked.threads}
+            row |= {"shape": asked.shape, "device": asked.device, "dtype": dtype, "threads": asked.threads}
             print(json.dumps(row) if asked.json else "  ".join(f"{k} {v}" for k, v in row.items()), flush=True)
 
 
-def score(policy: VLM, examples: list[Example], repeats: int) -> dict[str, object]:
+def score(policy: VLM, examples: list[Example], repeats: int, meter: Meter) -> dict[str, object]:
     """Log-probability of one refusal opening after every variant."""
-    opening = [policy.encoder.tokens("Sorry, I cannot help")]
-    rows = [policy.encoder.encode(e, False) for e in examples]
+    opening = [policy.encoder.tokens(OPENING)]
     engine, exact = Prefix(policy), Prefix(policy)
-    gap = float((engine.score(examples, opening) - exact._in_full(rows, opening, 8)).abs().max())
+
+    @torch.no_grad()
+    def full(some: Sequence[Example], size: int) -> torch.Tensor:
+        return exact._in_full(policy.encoder.encode_variants(some), opening, size).sum(-1)
+
+    best = meter.best(lambda some, size: full(some, size), examples)
+    engine.score(examples[:2], opening)  # the check of a new model is made once, and not timed
+    engine.computed = engine.ordinary = 0
+    found = compare(lambda: engine.score(examples, opening), lambda: full(examples, best), repeats, meter)
     assert not engine.reason, engine.reason
-    assert gap < (1e-4 if policy.model.dtype == torch.float32 else 1.0) * len(opening[0]), gap
-
-    def ordinary(size: int) -> Callable[[], object]:
-        return lambda: exact._in_full([policy.encoder.encode(e, False) for e in examples], opening, size)
-
-    best = min((1, 4, len(examples)), key=lambda size: clock(ordinary(size)))
-    found = compare(lambda: engine.score(examples, opening), ordinary(best), repeats)
-    trunk = trunk_length(rows)
-    tree = grow([row.inputs["input_ids"][0, trunk:].tolist() + opening[0][:-1] for row in rows])
-    tokens = sum(len(row.segments) + len(opening[0]) for row in rows)
-    return {"what": "score", "variants": len(examples), **found, "batch": best, "gap": round(gap, 7), "tokens": tokens,
-            "tokens_shared": trunk + len(tree)}  # fmt: skip
+    gap = float((found.pop("ours") - found.pop("theirs")).abs().max()) / len(opening[0])
+    assert policy.model.dtype != torch.float32 or gap < 1e-4, gap
+    whole = all_logits(policy, policy.encoder.encode_variants(examples[:4]), opening[0], meter)
+    tokens = {"tokens": engine.ordinary // repeats, "tokens_shared": engine.computed // repeats}
+    return {"what": "score", "variants": len(examples), **found, "batch": best, "gap": round(gap, 7), **tokens,
+            "all_logits": whole}  # fmt: skip
 
 
-def generate(policy: VLM, examples: list[Example], new_tokens: int, repeats: int) -> dict[str, object]:
+def generate(policy: VLM, examples: list[Example], new_tokens: int, meter: Meter) -> dict[str, object]:
     """Greedy answers of `new_tokens` tokens to every variant."""
     engine = Prefix(policy)
-    fast, slow = engine.generate(examples, new_tokens), policy.generate(examples, new_tokens)
+
+    def full(some: Sequence[Example], size: int, count: int = new_tokens) -> list[object]:
+        batches = [some[i : i + size] for i in range(0, len(some), size)]
+        return [answer for batch in batches for answer in policy.generate(batch, count)]
+
+    best = meter.best(lambda some, size: full(some, size, 4), examples)
+    engine.generate(examples[:2], 2)
+    engine.computed = engine.ordinary = 0
+    found = compare(lambda: engine.generate(examples, new_tokens), lambda: full(examples, best), 1, meter)
     assert not engine.reason, engine.reason
-    same = sum(a == b for a, b in zip(fast, slow, strict=True))
+    same = sum(a == b for a, b in zip(found.pop("ours"), found.pop("theirs"), strict=True))
     assert same == len(examples) or policy.model.dtype != torch.float32, f"{same} of {len(examples)} answers agree"
-
-    def ordinary(size: int) -> Callable[[], object]:
-        return lambda: [policy.generate(examples[i : i + size], new_tokens) for i in range(0, len(examples), size)]
-
-    best = min((4, len(examples)), key=lambda size: clock(ordinary(size)))
-    found = compare(lambda: engine.generate(examples, new_tokens), ordinary(best), repeats)
-    return {"what": "generate", "variants": len(examples), **found, "batch": best, "same": same, "new_tokens": new_tokens}
+    return {"what": "generate", "variants": len(examples), **found, "batch": best, "same": same, "tokens": engine.ordinary,
+            "tokens_shared": engine.computed, "new_tokens": new_tokens}  # fmt: skip
 
 
-def compare(ours: Callable[[], object], theirs: Callable[[], object], repeats: int) -> dict[str, object]:
-    """Seconds of both in turn, the median of their ratios, and the ratio of their peak memories."""
-    pairs = [(clock(ours), clock(theirs)) for _ in range(repeats)]
-    mine, other = (statistics.median(times) for times in zip(*pairs, strict=True))
-    ratio = statistics.median(b / a for a, b in pairs)
-    memory = peak(ours), peak(theirs)
+@torch.no_grad()
+def all_logits(policy: VLM, rows: Sequence[Row], opening: Sequence[int], meter: Meter) -> float:
+    """How many times as long the ordinary way takes when it makes the logits of all tokens."""
+    batch = policy.to_device(policy.encoder.collate([policy.encoder.lengthen(row, opening) for row in rows]))
+    start = min(len(row.segments) for row in rows)
+    some, every = meter(lambda: policy.token_logprobs(batch, start))[0], meter(lambda: policy.token_logprobs(batch))[0]
+    return round(every / some, 2)
+
+
+def compare(ours: Callable[[], object], theirs: Callable[[], object], repeats: int, meter: Meter) -> dict[str, Any]:
+    """Seconds of both in turn, the median of their ratios, the ratio of their peak memories, and what they gave."""
+    pairs = [(meter(ours), meter(theirs)) for _ in range(repeats)]
+    ratio = statistics.median(b[0] / a[0] for a, b in pairs)
+    mine, other = (statistics.median(run[0] for run in runs) for runs in zip(*pairs, strict=True))
+    memory = [max(run[1] for run in runs) for runs in zip(*pairs, strict=True)]
     return {"speedup": round(ratio, 2), "seconds": round(mine, 3), "ordinary_seconds": round(other, 3),
-            "peak_mib": memory[0], "ordinary_peak_mib": memory[1], "memory_ratio": round(memory[0] / max(1, memory[1]), 2)}  # fmt: skip
+            "clock": meter.clock, "peak_mib": memory[0], "ordinary_peak_mib": memory[1],
+            "memory_ratio": round(memory[0] / max(1, memory[1]), 2),
+            "ours": pairs[0][0][2], "theirs": pairs[0][1][2]}  # fmt: skip
 
 
-def clock(work: Callable[[], object]) -> float:
-    """Seconds that `work` takes."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    begin = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - begin
+class Meter:
+    """Seconds, MiB of memory above what was held before, and the result of a piece of work."""
 
+    def __init__(self, device: torch.device, own: bool) -> None:
+        """`own`: count the seconds of this process only."""
+        self.cuda = device.type == "cuda"
+        self.clock = "process" if own else "wall"
+        self._now = time.process_time if own else time.perf_counter
 
-def peak(work: Callable[[], object]) -> int:
-    """MiB of memory that `work` needs above what is held before it."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-        held = torch.cuda.memory_allocated()
-        work()
-        return int((torch.cuda.max_memory_allocated() - held) >> 20)
-    Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
-    before = _status("VmRSS")
-    work()
-    return (_status("VmHWM") - before) >> 10
+    def __call__(self, work: Callable[[], Any]) -> tuple[float, int, Any]:
+        """Run `work` once."""
+        held = self._begin()
+        begin = self._now()
+        result = work()
+        if self.cuda:
+            torch.cuda.synchronize()
+        seconds = self._now() - begin
+        top = torch.cuda.max_memory_allocated() >> 20 if self.cuda else _status("VmHWM") >> 10
+        return seconds, top - held, result
+
+    def best(self, work: Callable[[Sequence[Example], int], object], examples: Sequence[Example]) -> int:
+        """The batch size with which `work` takes least time an example; each is tried on one batch."""
+        sizes = [size for size in SIZES if size <= len(examples)]
+        work(examples[:1], 1)
+        return min(sizes, key=lambda size: self(lambda: work(examples[:size], size))[0] / size)
+
+    def _begin(self) -> int:
+        gc.collect()
+        if self.cuda:
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+            return torch.cuda.memory_allocated() >> 20
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what the run before has freed
+        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
+        return _status("VmRSS") >> 10
 
 
 def _status(field: str) -> int:

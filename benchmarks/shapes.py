@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+from transformers import AutoModelForImageTextToText, CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaProcessor
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from unmirage.models.vlm import VLM
@@ -39,6 +39,7 @@ def make(shape: str, device: str, dtype: torch.dtype, seed: int = 0) -> VLM:
         num_attention_heads=heads,
         intermediate_size=inner,
         max_position_embeddings=4096,
+        initializer_range=width**-0.5,  # so that what is attended to changes what is said
         **ids,
     )
     config = LlavaConfig(
@@ -59,5 +60,5 @@ def make(shape: str, device: str, dtype: torch.dtype, seed: int = 0) -> VLM:
     )
     torch.manual_seed(seed)
     with torch.device(device):
-        model = LlavaForConditionalGeneration(config).to(dtype)
+        model = AutoModelForImageTextToText.from_config(config, dtype=dtype)
     return VLM(model, processor)
