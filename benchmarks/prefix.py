@@ -36,7 +36,7 @@ QUESTION = Example("q", "Describe the rune of this thing and the place where it 
 OPENING = "Sorry, I cannot help"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SIZES = (4, 16, 64)
-"""Batch sizes that the ordinary way is tried with."""
+"""Batch sizes that the ordinary way is tried with; the last one where there is a GPU."""
 
 
 def main() -> None:
@@ -60,9 +60,13 @@ def main() -> None:
     for count in asked.variants:
         examples = list(OneWord(tuple(words))(QUESTION))[:count]
         assert len(examples) == count, f"there are only {len(examples)} words"
-        rows = [score(policy, examples, asked.repeats, meter), generate(policy, examples, asked.new_tokens, meter)]
-        for row in rows:
-            row |= {"shape": asked.shape, "device": asked.device, "dtype": dtype, "threads": asked.threads}
+        for what, times in ((score, asked.repeats), (generate, asked.new_tokens)):
+            row = what(policy, examples, times, meter) | {
+                "shape": asked.shape,
+                "device": asked.device,
+                "dtype": dtype,
+                "threads": asked.threads,
+            }
             print(json.dumps(row) if asked.json else "  ".join(f"{k} {v}" for k, v in row.items()), flush=True)
 
 
@@ -150,7 +154,7 @@ class Meter:
 
     def best(self, work: Callable[[Sequence[Example], int], object], examples: Sequence[Example]) -> int:
         """The batch size with which `work` takes least time an example; each is tried on one batch."""
-        sizes = [size for size in SIZES if size <= len(examples)]
+        sizes = [size for size in (SIZES if self.cuda else SIZES[:-1]) if size <= len(examples)] or [len(examples)]
         work(examples[:1], 1)
         return min(sizes, key=lambda size: self(lambda: work(examples[:size], size))[0] / size)
 

@@ -49,7 +49,7 @@ class Opener:
 
 @dataclass(frozen=True)
 class Lint:
-    """What a safety set gives away. `refused` counts rows whose response is a refusal by keywords, out of `responses`.
+    """What a safety set gives away. `refused` counts rows whose response is a refusal by our detector, out of `responses`.
 
     `words` has the strongest |z| first; its `z` ranks (log-odds), its `p` and `q` test (competency), its `effect` is
     the share of unsafe rows with the word minus that without. `pairs` has the same words within pictures; it is empty

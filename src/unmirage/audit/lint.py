@@ -109,7 +109,7 @@ def table(result: Shortcut) -> str:
 
 def _headline(result: Shortcut) -> str:
     found = result.found
-    refused = f"{found.refused} of {found.responses} responses refuse, by keywords"
+    refused = f"{found.refused} of {found.responses} responses refuse"
     lines = [f"{found.rows} rows: {found.unsafe} unsafe, {found.rows - found.unsafe} safe; {refused}."]
     if found.inferred:
         lines.append(f"{found.inferred} rows have no label; they count as unsafe where the response refuses.")

@@ -39,8 +39,8 @@ class Prefix:
         ordinary: tokens that one full forward pass per prompt and continuation would have taken for the same results.
     """
 
-    def __init__(self, policy: VLM, most: int = 1024) -> None:
-        """`most` tokens of a tree are computed at once."""
+    def __init__(self, policy: VLM, most: int = 512) -> None:
+        """`most` tokens of a tree are scored at once; where they grow one by one, twice as many."""
         self.policy = policy
         self.most = most
         self.reason = why_not(policy)
@@ -165,7 +165,7 @@ class Prefix:
         trunk = self._trunk(rows)
         asked = [row.inputs["input_ids"][0, trunk.length :].tolist() for row in rows]
         said: list[list[int]] = [[] for _ in rows]
-        for part in in_parts(asked, self.most, more=max_new_tokens):
+        for part in in_parts(asked, 2 * self.most, more=max_new_tokens):
             tree = grow([asked[i] for i in part])
             leaves = sorted({path[-1] for path in tree.paths})
             answers = dict(zip(leaves, self._decode(trunk, tree, leaves, max_new_tokens), strict=True))

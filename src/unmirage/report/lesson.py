@@ -101,7 +101,7 @@ def one_digit(share: float | None) -> str:
 def _counts(taught: Taught) -> str:
     said = f"{taught.rows} rows: {taught.unsafe} unsafe, {taught.rows - taught.unsafe} safe."
     if taught.responses:
-        said += f" {taught.refused} of {taught.responses} responses refuse, by keywords."
+        said += f" {taught.refused} of {taught.responses} responses refuse."
     if taught.inferred:
         said += f" {taught.inferred} rows have no label; they count as unsafe where the response refuses."
     return said
