@@ -6,11 +6,11 @@ from typing import get_args
 
 import pytest
 
-from unmirage.judges import named
+from unmirage.judges import OFFLINE, all_verdicts, build, named
 from unmirage.judges.outcomes import outcome, outcomes_of
 from unmirage.metrics.estimates import Asked, Judged, bounds, measure
 from unmirage.recipe import RecipeError
-from unmirage.records import Estimate, Outcome, Question
+from unmirage.records import Completion, Estimate, Example, Outcome, Question, Verdict
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,18 @@ def test_a_judge_is_named_with_its_settings() -> None:
     for wrong, said in [("keyword", "did you mean 'keywords'"), ("keywords:a,b", "twice"), ("refusal:x", "no setting")]:
         with pytest.raises(RecipeError, match=said):
             named(wrong)
+
+
+def test_judging_in_several_processes_gives_the_same_verdicts(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [
+        (Example(str(i), "What is it?"), Completion(str(i), text, True)) for i, text in enumerate(["A cup.", "No.", ""] * 5)
+    ]
+    judges = [build(named(name)) for name in (*OFFLINE, "keywords:xstest", "correctness")]
+
+    def key(verdict: Verdict) -> tuple[str, str]:
+        return verdict.judge, verdict.example_id
+
+    alone = sorted(all_verdicts(judges, answers), key=key)
+    monkeypatch.setattr("unmirage.judges.SPREAD", 8)
+    assert sorted(all_verdicts(judges, answers), key=key) == alone
+    assert len(alone) == len(judges) * len(answers)

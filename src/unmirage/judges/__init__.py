@@ -60,24 +60,34 @@ class BatchJudge(Protocol):
         """One verdict per answer, in any order, each as soon as it is known; what could not be judged has score None."""
 
 
+RULES = (Refusal, Keywords, Coherence, Relevance)
+"""The judges that only read text, and can do so in several processes."""
+
 SPREAD = 10_000
-"""From so many answers on, a judge that needs no model works in several processes, half as many at a time."""
+"""From so many answers on they do, a quarter as many at a time."""
 
 
 def verdicts(judge: Judge | BatchJudge, answers: Sequence[Answer]) -> Iterator[Verdict]:
     """One verdict of `judge` on each of `answers`, in any order; on all processors where there are many and no model is asked."""
-    if isinstance(judge, Refusal | Keywords | Coherence | Relevance) and len(answers) >= SPREAD and (os.cpu_count() or 1) > 1:
-        parts = [answers[i : i + SPREAD // 2] for i in range(0, len(answers), SPREAD // 2)]
-        workers = min(os.cpu_count() or 1, len(parts))
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            for part in pool.map(_all, [judge] * len(parts), parts):
+    yield from all_verdicts([judge], answers)
+
+
+def all_verdicts(judges: Sequence[Judge | BatchJudge], answers: Sequence[Answer]) -> Iterator[Verdict]:
+    """One verdict of every judge on each of `answers`, in any order; those that need no model share their processes."""
+    rules = [judge for judge in judges if isinstance(judge, RULES)]
+    together = rules if len(answers) >= SPREAD else []
+    if together:
+        parts = [answers[i : i + SPREAD // 4] for i in range(0, len(answers), SPREAD // 4)]
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
+            for part in pool.map(_all, [together] * len(parts), parts):
                 yield from part
-    else:
-        yield from _each(judge, answers)
+    for judge in judges:
+        if judge not in together:
+            yield from _each(judge, answers)
 
 
-def _all(judge: Judge | BatchJudge, answers: Sequence[Answer]) -> list[Verdict]:
-    return list(_each(judge, answers))
+def _all(judges: Sequence[Judge | BatchJudge], answers: Sequence[Answer]) -> list[Verdict]:
+    return [verdict for judge in judges for verdict in _each(judge, answers)]
 
 
 def _each(judge: Judge | BatchJudge, answers: Sequence[Answer]) -> Iterator[Verdict]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from unmirage.judges import Answer, build, named, verdicts
+from unmirage.judges import Answer, all_verdicts, build, named
 from unmirage.judges.outcomes import outcome
 from unmirage.records import Completion, Example, Question
 
@@ -29,10 +29,10 @@ def judge_file(path: Path, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     answers = _read(path)
     found: dict[str, dict[Question, float | None]] = {example.id: {} for example, _ in answers}
     scores: dict[str, dict[str, float | None]] = {example.id: {} for example, _ in answers}
-    for judge in judges:
-        for verdict in verdicts(judge, answers):
-            found[verdict.example_id].setdefault(verdict.question, verdict.score)
-            scores[verdict.example_id][verdict.judge] = verdict.score
+    rank = {judge.name: i for i, judge in enumerate(judges)}
+    for verdict in sorted(all_verdicts(judges, answers), key=lambda v: rank[v.judge]):
+        found[verdict.example_id].setdefault(verdict.question, verdict.score)
+        scores[verdict.example_id][verdict.judge] = verdict.score
     for example, completion in answers:
         yield {"id": example.id, "outcome": outcome(completion.text, found[example.id]), "scores": scores[example.id]}
 
