@@ -75,15 +75,15 @@ def serve(server: LabelServer) -> None:
         KeyboardInterrupt: stopped before everything was labelled.
     """
     desk = server.desk
-    print(f"label page: {server.url}", file=sys.stderr)
-    print(
-        f"{desk.done} of {len(desk.items)} labelled by {desk.labeller}; Ctrl-C stops, nothing is lost",
-        file=sys.stderr,
-        flush=True,
-    )
-    if _has_screen():
-        webbrowser.open(server.url)
     try:
+        print(f"label page: {server.url}", file=sys.stderr)
+        print(
+            f"{desk.done} of {len(desk.items)} labelled by {desk.labeller}; Ctrl-C stops, nothing is lost",
+            file=sys.stderr,
+            flush=True,
+        )
+        if _has_screen():
+            webbrowser.open(server.url)
         server.serve_forever(poll_interval=0.2)
     except KeyboardInterrupt:
         print(f"\n{desk.done} of {len(desk.items)} labelled by {desk.labeller}", file=sys.stderr)
