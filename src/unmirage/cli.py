@@ -126,6 +126,9 @@ def _step(name: str) -> Callable[[argparse.Namespace], None]:
         folder = options.out or Path("runs") / chosen.name
         from unmirage import steps
 
+        if chosen.methods:
+            _suite(options, chosen, folder, name)
+            return
         with runs.hold(folder):
             run = runs.claim(folder, chosen)
             getattr(steps, name)(run)
@@ -134,12 +137,33 @@ def _step(name: str) -> Callable[[argparse.Namespace], None]:
     return does
 
 
+def _suite(options: argparse.Namespace, chosen: recipe.Recipe, out: Path, name: str) -> None:
+    """One step, or every step, of all methods of a recipe; after every step also their comparison and its report."""
+    from unmirage import comparing, steps, suites
+
+    some = suites.members(options.recipe, options.overrides)
+    with runs.hold(out):
+        if name != "everything":
+            folders = suites.carry_out(some, out, [getattr(steps, name)])
+        else:
+            folders = suites.carry_out(some, out, [steps.audit, steps.align, steps.evaluate])
+            found = comparing.compare(some, out, chosen.compare)
+            stand = [out / folder for row in found["methods"] for folder in row["folders"]]
+            page = steps.report(stand, out)
+    if options.json:
+        print(json.dumps(found if name == "everything" else [str(folder) for folder in folders], ensure_ascii=False))
+    elif not options.quiet and name == "everything":
+        print(f"{comparing.table(found)}\n\nreport: {page}")
+
+
 def _audit(options: argparse.Namespace) -> None:
     from unmirage import steps
     from unmirage.audit import effects, finds
 
     chosen = recipe.load(options.recipe, options.overrides)
     folder = options.out or Path("runs") / chosen.name
+    if chosen.methods:
+        raise ValueError(f"{options.recipe} holds several methods; audit one of them by its own recipe")
     with runs.hold(folder):
         run = runs.claim(folder, chosen)
         for step in (steps.audit, steps.align, steps.evaluate, steps.audit_words):

@@ -1,4 +1,4 @@
-"""Which questions a run asks: its data sets, every edit of every test split, grouped by edit, in portions of like length."""
+"""What a run asks: its data sets, every edit of every test split, in portions of like length; and what was said."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from unmirage import datasets, recipe, runs
 from unmirage.attacks import ATTACKS
 from unmirage.attacks.picture import Picture
-from unmirage.metrics.estimates import Asked
-from unmirage.records import Example, digest, to_dict
+from unmirage.judges.outcomes import outcomes_of
+from unmirage.metrics.estimates import Asked, Judged, by_question
+from unmirage.records import Example, digest, read_lines, to_dict
 from unmirage.runs import Run
 
 
@@ -60,6 +61,15 @@ def asked(r: recipe.Recipe, examples: Sequence[Example]) -> list[Asked]:
                     tries.setdefault(e.edit.parent, []).append(e.id)
             groups.append(Asked(split, spec.name, unsafe, tries))
     return groups
+
+
+def judged(run: Run) -> tuple[list[Asked], Judged]:
+    """What a run asked under every edit, and what its judges said of the answers; both read from its folder."""
+    verdicts = list(run.verdicts.read().values())
+    scores, judges = by_question(verdicts, [verdict.judge for verdict in verdicts])
+    texts = {i: completion.text for i, completion in run.completions.read().items()}
+    groups = asked(run.recipe, list(read_lines(run.examples, Example)))
+    return groups, Judged(scores, judges, outcomes_of(texts, scores, judges), run.recipe.partial)
 
 
 def portions(examples: Sequence[Example], size: int) -> list[list[Example]]:

@@ -19,11 +19,10 @@ from unmirage import recipe, runs
 from unmirage.attacks import ATTACKS
 from unmirage.audit import finds
 from unmirage.judges import DETECTORS, BatchJudge, Judge, build, named, verdicts
-from unmirage.judges.outcomes import outcomes_of
-from unmirage.metrics.estimates import Judged, by_question, measure, word_effects
+from unmirage.metrics.estimates import measure, word_effects
 from unmirage.metrics.spread import spread
 from unmirage.progress import bar
-from unmirage.questions import asked, edits, examples_of, portions
+from unmirage.questions import edits, examples_of, judged, portions
 from unmirage.records import Example, Step, WordEffect, read_lines, to_dict, write_lines
 from unmirage.runs import Run
 from unmirage.toy import shipped_base
@@ -200,19 +199,14 @@ def measured(run: Run) -> None:
 
     Where refusing was judged, also the same rates under every detector of refusals, to `spread.json`.
     """
-    verdicts = list(run.verdicts.read().values())
-    examples = list(read_lines(run.examples, Example))
-    scores, judges = by_question(verdicts, [verdict.judge for verdict in verdicts])
-    groups = asked(run.recipe, examples)
-    texts = {i: completion.text for i, completion in run.completions.read().items()}
-    outcomes = outcomes_of(texts, scores, judges)
-    judged = Judged(scores, judges, outcomes, run.recipe.partial)
-    runs.write_json(run.estimates, [to_dict(e) for e in measure(run.recipe.name, groups, judged)])
-    if "refused" in judges:
-        found = spread(run.recipe.name, groups, texts, DETECTORS, run.recipe.partial)
-        runs.write_json(run.spread, {name: [to_dict(e) for e in estimates] for name, estimates in found.items()})
+    groups, found = judged(run)
+    runs.write_json(run.estimates, [to_dict(e) for e in measure(run.recipe.name, groups, found)])
+    if "refused" in found.judges:
+        texts = {i: completion.text for i, completion in run.completions.read().items()}
+        seen = spread(run.recipe.name, groups, texts, DETECTORS, run.recipe.partial)
+        runs.write_json(run.spread, {name: [to_dict(e) for e in estimates] for name, estimates in seen.items()})
     words = {a.name: " / ".join(map(str, a.settings.get("words", [a.settings.get("mark", "")]))) for a in run.recipe.attacks}
-    effects = [e for e in _words(run) if e.basis == "data"] + word_effects(groups, scores, words) + _searched(run)
+    effects = [e for e in _words(run) if e.basis == "data"] + word_effects(groups, found.scores, words) + _searched(run)
     runs.write_whole(run.words, write_lines(effects))
 
 

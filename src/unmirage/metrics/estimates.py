@@ -103,6 +103,17 @@ def measure(model: str, asked: Sequence[Asked], judged: Judged) -> list[Estimate
     return made
 
 
+def happened(name: str, group: Asked, judged: Judged) -> dict[str, Holds]:
+    """For every parent of `group`: whether what the estimate `name` counts happened; None if that could not be told.
+
+    Raises:
+        ValueError: that estimate is not defined for the group, or no judge was asked what it needs.
+    """
+    if name not in _names(group) or not _needs(name) <= set(judged.judges):
+        raise ValueError(f"{name!r} is not measured on {group.split!r} under {group.edit!r}")
+    return {parent: _any(name, ids, judged) for parent, ids in group.tries.items()}
+
+
 def bounds(estimate: Estimate) -> tuple[float, float] | None:
     """What the share could be if every undetermined item fell to one side, or to the other; None if nothing was asked."""
     total = estimate.n + estimate.undetermined

@@ -1,0 +1,183 @@
+"""The tables of a recipe: what can be said in each, and what each key means where nothing is said."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class Table(BaseModel):
+    """A table whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class OpenTable(BaseModel):
+    """A table whose further keys are the fields of the registered thing it names."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The keys beyond the declared ones."""
+        return dict(self.model_extra or {})
+
+
+class Lora(Table):
+    """Low-rank adapters instead of full weights. `targets` is a regular expression over module names."""
+
+    r: Count = 16
+    alpha: Count = 32
+    dropout: Share = 0.0
+    targets: str = (
+        r".*(language_model|text_model)\.layers\.\d+\.(self_attn|mlp)"
+        r"\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+    )
+
+
+class Model(Table):
+    """The model under test: `path` is "toy", a folder, or a hub id."""
+
+    path: str
+    adapter: str = ""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = "auto"
+    threads: Count = 1
+    train: str = r"^(?!.*(vision_tower|vision_model)).*$"
+    lora: Lora | None = None
+
+
+class Source(Table):
+    """One named data set: its format (`unmirage list datasets`), where it lies, and which part of it is meant.
+
+    `columns` maps fields of an example to columns of a plain table: `{ prompt = "question", response = "reply" }`.
+    """
+
+    format: str
+    path: str = ""
+    split: str = ""
+    limit: Count | None = None
+    columns: dict[str, str] = {}
+
+
+class Term(OpenTable):
+    """One weighted summand of the loss, on one of the recipe's data sets."""
+
+    term: str
+    stream: str
+    weight: float = 1.0
+
+
+class Probe(Table):
+    """A look at the model while it trains: `limit` examples of some edits, after each of the steps in `at`."""
+
+    at: list[int] = []
+    edits: list[str] = ["none"]
+    limit: Count = 64
+
+
+class Train(Table):
+    """How the loss is minimised: AdamW with warm-up and decay."""
+
+    steps: Count
+    lr: Positive
+    batch_size: Count = 16
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    warmup: Share = 0.03
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    clip: Annotated[float, Field(ge=0.0)] = 1.0
+    accumulate: Count = 1
+    checkpoint_every: Count = 50
+    probe: Probe = Probe()
+
+
+class Attack(OpenTable):
+    """One edit of a test split. `name` is the edit's name in every estimate; `tries` > 1 means best-of-K."""
+
+    name: str
+    split: str
+    attack: str
+
+
+class Judge(OpenTable):
+    """One judge of the answers (`unmirage list judges`)."""
+
+    judge: str
+
+
+class Evaluate(Table):
+    """How answers are generated (greedy) and in what portions."""
+
+    batch_size: Count = 64
+    max_new_tokens: Count = 256
+
+
+class Forgetset(Table):
+    """How `unmirage forgetset` builds: `tries` answers a row are sampled; `retain` rows are kept, all there are if not said.
+
+    `judge` chooses the most harmful try, named as on the command line (`rubric:harm-graded,model=...`); empty: the protected
+    answer where it is known, else the longest.
+    """
+
+    form: Literal["npo", "rmu"] = "npo"
+    tries: Count = 4
+    retain: Count | None = None
+    judge: str = ""
+
+
+class Audit(Table):
+    """Which words `unmirage audit` tries on the model, and how it proves its finds.
+
+    `words` most frequent English words and those of `file` (one a line) are brought in by `form`, with each of `marks` as final
+    mark ("" leaves it alone), on up to `prompts` questions of a split. The best `finalists` are confirmed on questions not
+    searched on, beside `placebos` words. `sweep` scores every word on every question. `probe` answers check the score.
+    """
+
+    words: Annotated[int, Field(ge=0, le=20_000)] = 2000
+    file: str = ""
+    form: Literal["replace", "prepend"] = "replace"
+    marks: tuple[Literal["", "?", "."], ...] = ("",)
+    prompts: Count = 200
+    finalists: Count = 8
+    placebos: Annotated[int, Field(ge=10)] = 10
+    sweep: bool = False
+    probe: Count = 200
+
+
+class Compare(Table):
+    """How the methods of a recipe are compared: over `seeds`, each at its best grid point that costs no more than `budget`.
+
+    `utility` and `harm` name what is given up and what is fought, as `split/estimate`; the budget is a difference of shares
+    to the method named `base`. Empty: the estimates that the recipe's first benign and first unsafe split have.
+    """
+
+    seeds: list[Annotated[int, Field(ge=0)]] = []
+    base: str = "base"
+    utility: str = ""
+    harm: str = ""
+    budget: Share = 0.02
+
+
+class Recipe(Table):
+    """Everything one run does; or with `methods`, what several runs share (suites.py lays each method over it)."""
+
+    name: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    model: Model
+    data: dict[str, Source]
+    splits: dict[str, Literal["unsafe", "benign"]] = {}
+    terms: list[Term] = []
+    train: Train | None = None
+    attacks: list[Attack] = []
+    judges: list[Judge] = []
+    partial: Literal["refused", "complied", "apart"] = "refused"
+    evaluate: Evaluate = Evaluate()
+    forgetset: Forgetset = Forgetset()
+    audit: Audit = Audit()
+    methods: dict[str, dict[str, Any]] = {}
+    compare: Compare = Compare()
