@@ -135,11 +135,18 @@ class Estimate(Record):
 
 @dataclass(frozen=True, slots=True)
 class Scored(Record):
-    """Log-odds of refusing one prompt with each of several openers; `asked` is a digest of how and which. None: no change."""
+    """Log-odds of refusing one prompt with each of several openers; `asked` is a digest of how and which. None: no change.
+
+    `computed` tokens went through the model for it, where one full pass per opener and opening would take `ordinary`;
+    `note` says why nothing was shared, if nothing could be.
+    """
 
     parent: str
     asked: str
     log_odds: tuple[float | None, ...]
+    computed: int = 0
+    ordinary: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

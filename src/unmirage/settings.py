@@ -135,7 +135,8 @@ class Audit(Table):
 
     `words` most frequent English words and those of `file` (one a line) are brought in by `form`, with each of `marks` as final
     mark ("" leaves it alone), on up to `prompts` questions of a split. The best `finalists` are confirmed on questions not
-    searched on, beside `placebos` words. `sweep` scores every word on every question. `probe` answers check the score.
+    searched on, beside `placebos` words. `sweep` scores every word on every question. `probe` answers check the score. The best
+    word of each split is also brought in by `positions`, and its questions asked about each of `pictures`.
     """
 
     words: Annotated[int, Field(ge=0, le=20_000)] = 2000
@@ -147,6 +148,13 @@ class Audit(Table):
     placebos: Annotated[int, Field(ge=10)] = 10
     sweep: bool = False
     probe: Count = 200
+    positions: tuple[Literal["replace", "prepend", "insert", "append", "replace-last"], ...] = (
+        "replace",
+        "prepend",
+        "insert",
+        "append",
+    )
+    pictures: tuple[Literal["blank", "noise", "other", "none"], ...] = ("blank", "other", "none")
 
 
 class Compare(Table):

@@ -25,6 +25,10 @@ def table(found: Mapping[str, Any]) -> str:
     auc = "it could not be checked: the answers there are all of one kind" if score["auc"] is None else f"AUC {score['auc']:.3f}"
     how = "by a score without generating" if score["trusted"] else "by generated answers, because the score cannot be trusted"
     lines = [f"{found['words']} words searched ({found['form']}) {how} ({auc})", *found["remarks"]]
+    if (cost := found["engine"])["computed"]:
+        times = cost["ordinary"] / cost["computed"]
+        said = f"{cost['computed']:,} tokens computed, where a pass for each word takes {cost['ordinary']:,}"
+        lines.append(f"{said}: {times:.1f} times fewer" + (f" ({cost['reason']})" if cost["reason"] else ""))
     for split, part in found["splits"].items():
         lines += ["", *_split(split, part)]
     return "\n".join(lines)
@@ -35,15 +39,18 @@ def _split(split: str, part: Mapping[str, Any]) -> Iterator[str]:
         f"{split} ({part['direction']}): searched on {part['searched']} questions, confirmed on {part['held_out']} others, "
         "by generated answers"
     )
-    yield "  word              refused, change        flipped    holm q   stands"
+    got = "not refused after" if part["direction"] == "unlock" else "refused after"
+    yield f"  word              refused, change        flipped  {got:>18}    holm q   stands"
     for row in part["finds"]:
-        label = f"{row['opener']['word']} {row['opener']['mark']}".strip()
-        change = f"{100 * row['effect']:+4.0f} [{100 * row['low']:+4.0f},{100 * row['high']:+4.0f}]"
-        flipped = "{} of {}".format(*row["conditional"])
-        yield f"  {label[:16]:<16} {change:>18} {flipped:>14} {row['q']:>9.2g}   {'yes' if row['stands'] else 'no'}"
+        yield f"  {_label(row)[:16]:<16} {_change(row)}   {'yes' if row['stands'] else 'no'}"
     if (band := part["band"]) is not None:
         least, middle, greatest = (100 * band[key] for key in ("least", "median", "greatest"))
         yield f"  {band['count']} placebo words: median {middle:+.0f}, from {least:+.0f} to {greatest:+.0f}"
+    for row in part.get("positions", []):
+        yield f"  {row['form'] + ':':<12} {_label(row)[:14]:<14} {_change(row)}"
+    if part["pictures"]:
+        shown = (f"{row['kind']} {100 * row['refused'] / max(1, row['n']):.0f} %" for row in part["pictures"])
+        yield f"  unedited questions refused, by their picture: {', '.join(shown)} (n {part['pictures'][0]['n']})"
     if "sweep" in part:
         yield f"  {part['sweep']['statement']}"
     if (data := part.get("data")) and data["spearman"] is not None:
@@ -51,3 +58,16 @@ def _split(split: str, part: Mapping[str, Any]) -> Iterator[str]:
         for key, said in (("predicted", "named by the data, not obeyed"), ("unforeseen", "extreme, not named by the data")):
             if data[key]:
                 yield f"  {said}: {', '.join(data[key][:8])}"
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    return f"{row['opener']['word']} {row['opener']['mark']}".strip()
+
+
+def _change(row: Mapping[str, Any]) -> str:
+    """Change in refusals, conditional flips, what it comes to, and q; in columns."""
+    change = f"{100 * row['effect']:+4.0f} [{100 * row['low']:+4.0f},{100 * row['high']:+4.0f}]"
+    success, n = row["success"], max(1, row["success"]["n"])
+    share = f"{100 * success['k'] / n:.0f} % [{100 * success['low']:.0f}-{100 * success['high']:.0f}]"
+    flipped = "{} of {}".format(*row["conditional"])
+    return f"{change:>18} {flipped:>14} {share:>18} {row['q']:>9.2g}"

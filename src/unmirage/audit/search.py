@@ -9,11 +9,12 @@ prompt serves both halves, so the choice cannot make its own evidence.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from unmirage.metrics.intervals import newcombe_paired, wilson
 from unmirage.metrics.paired import holm, mcnemar_table
@@ -78,6 +79,14 @@ class Confirmed:
         if direction == "unlock":
             return self.freed, self.refused_before
         return self.locked, self.n - self.refused_before
+
+
+def as_row(found: Confirmed, direction: Direction) -> dict[str, Any]:
+    """A find as it is written: its fields, the conditional flip rate, and the share after it that is what was searched for."""
+    after = found.n - found.refused_after if direction == "unlock" else found.refused_after
+    low, high = wilson(after, found.n) if found.n else (0.0, 1.0)
+    success = {"k": after, "n": found.n, "low": low, "high": high}
+    return dataclasses.asdict(found) | {"conditional": found.conditional(direction), "success": success}
 
 
 def halves(prompts: Sequence[Example], seed: int) -> tuple[list[Example], list[Example]]:

@@ -35,7 +35,7 @@ class Prefix:
     Attributes:
         reason: why this model is always computed in full; empty as long as it is not.
         in_full: how many prompts were computed in full, by reason.
-        computed: tokens that went through the model, those of the check included.
+        computed: tokens that went through the model, without those of the check.
         ordinary: tokens that one full forward pass per prompt and continuation would have taken for the same results.
     """
 
@@ -110,7 +110,7 @@ class Prefix:
 
     def _fault(self, rows: Sequence[Row]) -> str:
         """What is wrong with the engine's scores, on the first and the last of `rows`; empty if they are the full forward's."""
-        some = [rows[0], rows[-1]]
+        some, before = [rows[0], rows[-1]], self.computed
         tail = some[0].inputs["input_ids"][0, some[0].picture_end :][-5:].tolist()
         probes = [tail, [*tail[:2], *tail[::-1]]]
         full, alone = self._in_full(some, probes), self._in_full(some, probes, at_once=1)
@@ -120,6 +120,8 @@ class Prefix:
             raise
         except (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError) as error:
             return f"this model does not take a tree of variants ({type(error).__name__})"
+        finally:
+            self.computed = before
         gap, noise = float((found - full).abs().max()), float((alone - full).abs().max())
         if gap <= max(TOLERANCE[self.policy.model.dtype], 4 * noise):
             return ""
