@@ -41,7 +41,11 @@ class Lora(Table):
 
 
 class Model(Table):
-    """The model under test: `path` is "toy", a folder, or a hub id."""
+    """The model under test: `path` is "toy", a folder, or a hub id.
+
+    `reference`, where a term asks one: "live" (the adapter off, or a second model), "cache" (computed once, kept on disk), or
+    "auto": the cache from 50 million parameters on.
+    """
 
     path: str
     adapter: str = ""
@@ -50,6 +54,7 @@ class Model(Table):
     threads: Count = 1
     train: str = r"^(?!.*(vision_tower|vision_model)).*$"
     lora: Lora | None = None
+    reference: Literal["auto", "cache", "live"] = "auto"
 
 
 class Source(Table):
@@ -82,7 +87,12 @@ class Probe(Table):
 
 
 class Train(Table):
-    """How the loss is minimised: AdamW with warm-up and decay."""
+    """How the loss is minimised: AdamW with warm-up and decay.
+
+    `batch_size` counts a step's rows of each stream, over all processes. `precision = "bf16"` computes in bfloat16 while
+    weights and moments keep theirs; `checkpointing` recomputes activations instead of keeping them. `trackers` are
+    accelerate's names.
+    """
 
     steps: Count
     lr: Positive
@@ -92,7 +102,10 @@ class Train(Table):
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     clip: Annotated[float, Field(ge=0.0)] = 1.0
     accumulate: Count = 1
+    precision: Literal["no", "bf16"] = "no"
+    checkpointing: bool = False
     checkpoint_every: Count = 50
+    trackers: list[str] = []
     probe: Probe = Probe()
 
 

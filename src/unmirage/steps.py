@@ -10,12 +10,11 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unmirage import recipe, runs
+from unmirage import processes, recipe, runs
 from unmirage.attacks import ATTACKS
 from unmirage.audit import finds
 from unmirage.judges import DETECTORS, BatchJudge, Judge, build, named, verdicts
@@ -23,13 +22,11 @@ from unmirage.metrics.estimates import measure, word_effects
 from unmirage.metrics.spread import spread
 from unmirage.progress import bar
 from unmirage.questions import edits, examples_of, judged, portions
-from unmirage.records import Example, Step, WordEffect, read_lines, to_dict, write_lines
+from unmirage.records import Example, WordEffect, read_lines, to_dict, write_lines
 from unmirage.runs import Run
 from unmirage.toy import shipped_base
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from unmirage.models.vlm import VLM
 
 
@@ -77,43 +74,16 @@ def align(run: Run) -> None:
     begin(run)
     if r.train is None or target is None or target.exists():
         return
-    from unmirage.losses import TERMS
-    from unmirage.models import vlm
-    from unmirage.models.reference import Reference
-    from unmirage.probing import prober
-    from unmirage.training.loop import Part, Progress, fit
-    from unmirage.training.streams import Stream
+    from unmirage.aligning import Alignment
 
-    terms = [recipe.build("term", TERMS, t.term, t.settings) for t in r.terms]
-    data = {name: examples_of(run, name) for name in dict.fromkeys(t.stream for t in r.terms)}
-    policy = vlm.load(r.model)
-    runs.note(run, {"device": str(policy.device)})
-    reference = Reference(policy, adapter=r.model.lora is not None)
-    policy.choose_trained(r.model)
-    streams = {name: Stream(name, rows, policy, r.train.batch_size, r.seed) for name, rows in data.items()}
-
-    def loss_of(i: int, k: int) -> Tensor:
-        return terms[i](policy, reference, streams[r.terms[i].stream].batch(k))
-
-    names = [f"{t.term}({t.stream})" for t in r.terms]
-    names = [name if names.count(name) == 1 else f"{name} {i}" for i, name in enumerate(names)]
-    parts = [Part(name, t.weight, partial(loss_of, i)) for i, (name, t) in enumerate(zip(names, r.terms, strict=True))]
-    logged = run.steps.read()
-    with bar(f"{r.name}: train", r.train.steps) as progress:
-
-        def on_step(done: Progress) -> None:
-            if str(done.step) not in logged:
-                values = tuple(done.losses.values())
-                run.steps.append([Step(done.step, tuple(done.losses), values, done.gradient_norm, done.learning_rate)])
-            progress.n = done.step
-            progress.update(0)
-
-        look = prober(run, policy, attack(run), _judges(run)) if r.train.probe.at else lambda step: None
-        fit(policy.model, parts, r.train, run.folder / "checkpoints", on_step, look)
+    alignment = Alignment(run)
+    look = alignment.prober(attack(run), _judges(run)) if r.train.probe.at else None
+    alignment.fit(look)
     unfinished = target.with_name(f".{target.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    policy.save(unfinished)
-    unfinished.rename(target)
+    if processes.writes():
+        shutil.rmtree(unfinished, ignore_errors=True)
+        alignment.save(unfinished)
+        unfinished.rename(target)
 
 
 def trained_folder(run: Run) -> Path | None:

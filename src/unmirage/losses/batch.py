@@ -40,12 +40,13 @@ _COUNTED: dict[Mask, tuple[Segment, ...]] = {
 class Batch:
     """Encoded examples. `inputs` is whatever the processor made and is passed to the model whole.
 
-    `segments` (B, S) holds a `Segment` per position of `inputs["input_ids"]`.
+    `segments` (B, S) holds a `Segment` per position of `inputs["input_ids"]`; `keys` a digest of each row as it was encoded.
     """
 
     inputs: Mapping[str, Tensor]
     segments: Tensor
     examples: tuple[Example, ...]
+    keys: tuple[str, ...] = ()
 
 
 def selected(segments: Tensor, mask: Mask) -> Tensor:

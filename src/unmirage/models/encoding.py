@@ -7,9 +7,11 @@ Nothing is ever truncated.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -30,6 +32,15 @@ class Row:
     inputs: dict[str, Tensor]
     segments: Tensor
     example: Example
+
+    @cached_property
+    def key(self) -> str:
+        """A digest of the row as it is encoded: tokens, segments and pixels."""
+        made = hashlib.blake2b(digest_size=16)
+        for name, tensor in [*sorted(self.inputs.items()), ("segments", self.segments)]:
+            made.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+            made.update(tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return made.hexdigest()
 
     @property
     def picture_end(self) -> int:

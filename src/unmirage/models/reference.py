@@ -1,22 +1,34 @@
 """The reference: the model as it was before training, asked without gradients.
 
-With a LoRA adapter it is the same weights with the adapter off, exactly; otherwise a frozen copy.
+Live, it is the same weights with the LoRA adapter off, exactly; or, where full weights are trained, a frozen second model.
+Cached, it is no model at all: what will be asked of it is computed before training begins and kept on disk
+(reference_cache.py), so nothing is held in memory and a second epoch, method or seed costs nothing.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from unmirage.losses.batch import Batch
+from unmirage.losses.policy import Policy, Term
+from unmirage.models.encoding import Row
+from unmirage.models.reference_cache import ReferenceCache, Wanted, compute, places
 from unmirage.models.vlm import VLM
+from unmirage.progress import bar
+
+CHECKED = 100
+"""One kept answer of so many is computed again at the start of a run, and at least one."""
+TOLERANCE = {torch.float32: 1e-3, torch.float16: 3e-2, torch.bfloat16: 2e-1}
+"""How far a kept answer may be from what is computed now: nats, or residual stream by its own size."""
 
 
 class Reference:
-    """Answers what a `Policy` answers, with the weights of before training."""
+    """The live one: answers what a `Policy` answers, with the weights of before training."""
 
     def __init__(self, policy: VLM, adapter: bool) -> None:
         """Remember `policy` as it is now; `adapter`: it is trained through a LoRA adapter."""
@@ -34,3 +46,105 @@ class Reference:
         """As `Policy.hidden`."""
         with self._vlm.adapter_off() if self._adapter else nullcontext():
             return self._vlm.hidden(batch, layer)
+
+
+class CachedReference:
+    """Answers from the cache; what it is asked must have been wanted, and filled in, before."""
+
+    def __init__(self, cache: ReferenceCache, wanted: Sequence[Wanted], width: int) -> None:
+        """`width` is that of the residual stream."""
+        self._cache, self._width = cache, width
+        self._wanted = {want.layer: want for want in sorted(wanted)}  # with pictures after without
+
+    def token_logprobs(self, batch: Batch) -> Tensor:
+        """As `Policy.token_logprobs`; 0 in the picture unless that was wanted."""
+        return self._filled(batch, self._wanted[0], torch.zeros(batch.segments.shape))
+
+    def hidden(self, batch: Batch, layer: int) -> Tensor:
+        """As `Policy.hidden`; 0 in the picture unless that was wanted."""
+        return self._filled(batch, self._wanted[layer], torch.zeros(*batch.segments.shape, self._width))
+
+    def _filled(self, batch: Batch, wanted: Wanted, empty: Tensor) -> Tensor:
+        at = places(batch.segments, wanted).cpu()
+        for i, key in enumerate(batch.keys):
+            kept = self._cache.get(key, wanted)
+            if kept is None:
+                raise ValueError(f"the reference's answer to example {batch.examples[i].id} is gone from the cache: start again")
+            empty[i, at[i]] = kept.to(empty.dtype)
+        return empty.to(batch.segments.device)
+
+
+def fill(cache: ReferenceCache, policy: VLM, rows: Sequence[Row], wanted: Sequence[Wanted]) -> int:
+    """Compute what `cache` lacks of `rows`, and some of what it has to compare; how many were computed.
+
+    `policy` must be as it was before training.
+
+    Raises:
+        ValueError: a kept answer is not what the model says; the message names the remedy.
+    """
+    made, known = 0, 0
+    with bar("reference", len(rows) * len(wanted)) as progress:
+        for want in wanted:
+            for row in rows:
+                kept = cache.get(row.key, want)
+                known += kept is not None
+                if kept is None or known % CHECKED == 1:
+                    found = compute(policy, row, want)
+                    if kept is not None and not _agree(kept, found, TOLERANCE[policy.model.dtype]):
+                        raise ValueError(
+                            f"the cached reference of example {row.example.id} is not what the model says now (other libraries, "
+                            f"another device?): delete the folder {cache.folder}, or set model.reference = 'live'"
+                        )
+                    if kept is None:
+                        cache.put(row.key, want, found)
+                        made += 1
+                progress.update(1)
+    return made
+
+
+def wanted_by(terms: Sequence[Term], policy: Policy, batch: Batch) -> list[Wanted]:
+    """What `terms` ask of a reference, found by letting each ask `policy` about one batch.
+
+    Raises:
+        NotKeptError: a term asks for something that cannot be kept.
+    """
+    found: set[Wanted] = set()
+    for term in terms:
+        asked = _Recorder(policy)
+        with torch.no_grad():
+            term(policy, asked, batch)
+        mask = getattr(term, "mask", "answer")
+        if asked.layers and mask == "everything":
+            raise NotKeptError("the mask 'everything' counts padding, which depends on the batch")
+        found |= {Wanted(layer, mask in ("image", "all")) for layer in asked.layers}
+    whole = {want.layer for want in found if want.pictures}
+    return sorted(want for want in found if want.pictures or want.layer not in whole)
+
+
+class NotKeptError(ValueError):
+    """A term asks the reference for what no cache can hold."""
+
+
+class _Recorder:
+    """A reference that notes what it is asked."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy, self.layers = policy, set[int]()
+
+    def token_logprobs(self, batch: Batch) -> Tensor:
+        self.layers.add(0)
+        return self._policy.token_logprobs(batch)
+
+    def hidden(self, batch: Batch, layer: int) -> Tensor:
+        self.layers.add(layer)
+        return self._policy.hidden(batch, layer)
+
+    def __getattr__(self, name: str) -> object:
+        raise NotKeptError(f"the reference is asked for {name}, which is not kept on disk")
+
+
+def _agree(kept: Tensor, found: Tensor, tolerance: float) -> bool:
+    if kept.shape != found.shape:
+        return False
+    size = 1.0 if kept.dim() == 1 else float(found.float().abs().mean()) + 1e-6
+    return float((kept.float() - found.float()).abs().max()) <= tolerance * max(1.0, size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ class VLM:
         """`batch` on the model's device, its pictures in the model's precision."""
         kind = self.model.dtype
         moved = {k: v.to(self.device, kind if v.is_floating_point() else None) for k, v in batch.inputs.items()}
-        return Batch(moved, batch.segments.to(self.device), batch.examples)
+        return Batch(moved, batch.segments.to(self.device), batch.examples, batch.keys)
 
     def token_logprobs(self, batch: Batch, first: int = 0) -> Tensor:
         """Log-probability of every token from place `first` on given those before it, (B, S - first) in nats, float32.
@@ -90,23 +90,58 @@ class VLM:
 
     def hidden(self, batch: Batch, layer: int) -> Tensor:
         """Residual stream after decoder block `layer` (1 = after the first), (B, S, H); later blocks do not run."""
+        return self.forward(batch, None, [layer])[1][layer]
+
+    def forward(self, batch: Batch, read: Tensor | None, layers: Sequence[int] = ()) -> tuple[Tensor | None, dict[int, Tensor]]:
+        """One forward pass: logits (B, W, V) at the places `read` (W,) of every row, and the residual stream after `layers`.
+
+        Without `read` it ends after the last of `layers`: no later block runs, and no head.
+
+        Raises:
+            ModelError: there is no such layer.
+        """
         blocks = self.blocks()
-        if not 1 <= layer <= len(blocks):
-            raise ModelError(f"layer {layer} does not exist: the language model has blocks 1 to {len(blocks)}")
-        kept: list[Tensor] = []
+        wrong = [layer for layer in layers if not 1 <= layer <= len(blocks)]
+        if wrong:
+            raise ModelError(f"layer {wrong[0]} does not exist: the language model has blocks 1 to {len(blocks)}")
+        after = [*blocks[1:], self.model.get_decoder().norm]
+        kept: dict[int, Tensor] = {}
+        last = max(layers, default=0) if read is None else 0
 
-        def stop(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            kept.append(output[0] if isinstance(output, tuple) else output)
-            raise _StopForward
+        def keep(layer: int) -> Callable[..., None]:
+            def hook(_module: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
+                kept[layer] = positional[0] if positional else named["hidden_states"]
+                if layer == last:
+                    raise _StopForward
 
-        handle = blocks[layer - 1].register_forward_hook(stop)
+            return hook
+
+        # what a block gives is what the next is given: asked there, it lies outside whatever checkpoints the block
+        handles = [after[layer - 1].register_forward_pre_hook(keep(layer), with_kwargs=True) for layer in layers]
+        logits: Tensor | None = None
         try:
-            self.model(**batch.inputs, use_cache=False)
+            logits = self.model(**batch.inputs, use_cache=False, **({} if read is None else self.reading(read))).logits
         except _StopForward:
             pass
         finally:
-            handle.remove()
-        return kept[0]
+            for handle in handles:
+                handle.remove()
+        if read is None or logits is None:
+            return None, kept
+        return (logits if logits.shape[1] == len(read) else logits[:, read]), kept
+
+    def answer_logprobs(self, batch: Batch, counted: Tensor, layers: Sequence[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
+        """Log-probability of the `counted` (B, S) tokens given those before them, (B, S) in nats, float32, 0 at all others.
+
+        Logits are made at no other place than some row needs. Beside them the residual stream after `layers`, as from `forward`.
+        """
+        places = counted[:, 1:].any(dim=0).nonzero().flatten()
+        logits, states = self.forward(batch, places, layers)
+        assert logits is not None
+        tokens = batch.inputs["input_ids"][:, places + 1]
+        nll = cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape)
+        found = nll.new_zeros(counted.shape).index_copy(1, places + 1, -nll)
+        return found.masked_fill(~counted, 0.0), states
 
     def blocks(self) -> nn.ModuleList:
         """The decoder blocks of the language model."""
@@ -173,6 +208,11 @@ class VLM:
             parameter.requires_grad_(bool(wanted.search(name)))
         if not any(p.requires_grad for p in self.model.parameters()):
             raise ModelError(f"no parameter of this model matches [model] train {settings.train!r}")
+
+    def recompute_activations(self) -> None:
+        """Keep only what enters each block while training, and compute the rest again on the way back."""
+        name = "activation_checkpointing" if hasattr(self.model, "activation_checkpointing_enable") else "gradient_checkpointing"
+        getattr(self.model, f"{name}_enable")({"use_reentrant": False})
 
     def save(self, folder: Path) -> None:
         """Save adapter or full model (safetensors) and the processor to `folder`."""

@@ -1,17 +1,18 @@
 """The only training loop: accumulation, clipping, schedule, checkpoints, resume, on accelerate.
 
-A step asks every `Part` for its loss on that step's batch and runs backward part by part, so that only one graph is
-alive at a time. Batches are functions of the step (streams.py), so a checkpoint needs no cursor: parameters, moments,
-the random state and the step number are the whole state, and a resumed run walks the same path as an undisturbed one.
+A step asks every `Part` for its loss on that step's batch and runs backward group by group, so that only the graph of one
+stream is alive at a time. Batches are functions of the step (streams.py), so a checkpoint needs no cursor: parameters,
+moments, the random state and the step number are the whole state, and a resumed run walks the same path as an
+undisturbed one. With several processes each computes its share of every batch, and gradients are averaged.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -27,11 +28,15 @@ class NoWorkError(RuntimeError):
 
 @dataclass(frozen=True)
 class Part:
-    """One weighted summand of the loss. `loss(k)` is its value, a scalar tensor, on the batch of micro-step `k`."""
+    """One weighted summand of the loss. `loss(k)` is its value, a scalar tensor, on the batch of micro-step `k`.
+
+    Parts of one `group` share a graph: they go backward together.
+    """
 
     name: str
     weight: float
     loss: Callable[[int], Tensor]
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,40 +82,70 @@ def fit(
     Raises:
         NoWorkError: no parameter is trainable, a loss is not finite, or a step has no gradient at all.
     """
-    accelerator = Accelerator(cpu=next(model.parameters()).device.type == "cpu", device_placement=False)
-    if accelerator.num_processes > 1:
-        raise NoWorkError("training runs in one process; start it without a multi-process launcher")
+    accelerator = _accelerator(model, settings, folder)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trained:
         raise NoWorkError("nothing to train: no parameter of the model requires gradients; see [model] train in the recipe")
     optimizer = torch.optim.AdamW(list(trained.values()), lr=settings.lr, weight_decay=settings.weight_decay)
     start = checkpoints.load(folder, trained, optimizer)
-    wrapped, prepared = accelerator.prepare(model, optimizer)
+    accelerator.wait_for_everyone()
+    groups = [[part for part in parts if part.group == group] for group in dict.fromkeys(part.group for part in parts)]
     for step in range(start, settings.steps):
         model.eval()
         before_step(step)
         model.train()
-        for group in prepared.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = rate(settings, step)
         losses = {part.name: 0.0 for part in parts}
         for micro in range(settings.accumulate):
-            last = micro == settings.accumulate - 1
-            with nullcontext() if last else accelerator.no_sync(wrapped):
-                for part in parts:
-                    loss = part.loss(step * settings.accumulate + micro)
+            for some in groups:
+                with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+                    found = [part.loss(step * settings.accumulate + micro) for part in some]
+                for part, loss in zip(some, found, strict=True):
                     losses[part.name] += _finite(loss, part.name, step) / settings.accumulate
-                    accelerator.backward(loss * (part.weight / settings.accumulate))
-        norm = float(accelerator.clip_grad_norm_(list(trained.values()), settings.clip or math.inf))
+                total = torch.stack([loss * part.weight for part, loss in zip(some, found, strict=True)]).sum()
+                accelerator.backward(total / settings.accumulate)
+        _average(accelerator, list(trained.values()))
+        norm = float(nn.utils.clip_grad_norm_(list(trained.values()), settings.clip or math.inf))
         if norm == 0.0 or not math.isfinite(norm):
             raise NoWorkError(f"training step {step + 1} did no work: its gradient norm is {norm}")
-        prepared.step()
-        prepared.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         done = step + 1
         if done == settings.steps or done % settings.checkpoint_every == 0:
             checkpoints.save(folder, done, trained, optimizer)
-        on_step(Progress(done, settings.steps, losses, norm, rate(settings, step)))
+        losses = {name: _mean(accelerator, value) for name, value in losses.items()}
+        told = Progress(done, settings.steps, losses, norm, rate(settings, step))
+        accelerator.log({f"loss/{name}": value for name, value in losses.items()} | {"gradient norm": norm}, step=done)
+        on_step(told)
+    accelerator.end_training()
     model.eval()
     before_step(settings.steps)
+
+
+def _accelerator(model: nn.Module, settings: Train, folder: Path) -> Accelerator:
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    logs: Any = settings.trackers or None
+    made = Accelerator(cpu=on_cpu, device_placement=False, log_with=logs, project_dir=folder.parent)
+    if settings.trackers:
+        made.init_trackers("unmirage", config=settings.model_dump(include={"steps", "lr", "batch_size", "schedule"}))
+    return made
+
+
+def _average(accelerator: Accelerator, trained: Sequence[nn.Parameter]) -> None:
+    """Make the gradients of all processes their mean, in one message. A parameter without a gradient has none anywhere."""
+    if accelerator.num_processes == 1:
+        return
+    moved = [parameter.grad for parameter in trained if parameter.grad is not None]
+    flat = accelerator.reduce(torch.cat([gradient.flatten() for gradient in moved]), "mean")
+    for gradient, part in zip(moved, flat.split([gradient.numel() for gradient in moved]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def _mean(accelerator: Accelerator, value: float) -> float:
+    if accelerator.num_processes == 1:
+        return value
+    return float(accelerator.reduce(torch.tensor(value, device=accelerator.device), "mean"))
 
 
 def _finite(loss: Tensor, name: str, step: int) -> float:

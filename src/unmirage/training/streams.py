@@ -6,9 +6,11 @@ is a seeded permutation, and a batch may reach over its end into the next.
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Sequence
 
+from unmirage import processes
 from unmirage.losses.batch import Batch
 from unmirage.models.encoding import Row
 from unmirage.models.vlm import VLM
@@ -16,16 +18,19 @@ from unmirage.records import Example
 
 
 class Stream:
-    """Batches of `size` examples of `examples`, in an order given by `seed`."""
+    """Batches of `size` examples of `examples`, in an order given by `seed`; with several processes each holds its own rows."""
 
     def __init__(self, name: str, examples: Sequence[Example], vlm: VLM, size: int, seed: int) -> None:
         """Refuse an empty set.
 
         Raises:
-            ValueError: there is no example, or an encoded one has no answer or does not fit the model.
+            ValueError: there is no example, or the batch cannot be shared out evenly; later, where an encoded example has no
+                answer or does not fit the model.
         """
         if not examples:
             raise ValueError(f"the data set {name!r} is empty: there is nothing to train on")
+        if size % processes.count():
+            raise ValueError(f"a batch of {size} cannot be shared by {processes.count()} processes: choose a multiple of that")
         self.name, self.size, self.seed = name, size, seed
         self._examples, self._vlm = examples, vlm
         self._rows: dict[int, Row] = {}
@@ -36,11 +41,17 @@ class Stream:
         """Which examples batch `step` holds."""
         return [self._index(k) for k in range(step * self.size, (step + 1) * self.size)]
 
+    def used(self, steps: int) -> list[int]:
+        """Which examples the first `steps` batches hold, each once, in the order of the set."""
+        count = len(self._examples)
+        return list(range(count)) if steps * self.size >= count else sorted({i for k in range(steps) for i in self.indices(k)})
+
     def batch(self, step: int) -> Batch:
         """Batch `step`, on the model's device; asking twice for the same step does not encode twice."""
         if self._last is None or self._last[0] != step:
-            rows = [self._row(i) for i in self.indices(step)]
-            self._last = (step, self._vlm.to_device(self._vlm.encoder.collate(rows)))
+            rows = [self.row(i) for i in self.indices(step)[processes.rank() :: processes.count()]]
+            batch = self._vlm.to_device(self._vlm.encoder.collate(rows))
+            self._last = (step, dataclasses.replace(batch, keys=tuple(row.key for row in rows)))
         return self._last[1]
 
     def _index(self, k: int) -> int:
@@ -51,7 +62,8 @@ class Stream:
             self._order = {e: o for e, o in self._order.items() if e >= epoch - 1} | {epoch: order}
         return self._order[epoch][place]
 
-    def _row(self, index: int) -> Row:
+    def row(self, index: int) -> Row:
+        """Example `index`, encoded with its response."""
         if index not in self._rows:
             if len(self._rows) >= 4096:
                 self._rows.clear()

@@ -1,0 +1,151 @@
+"""Alignment: a recipe's terms on its streams, the reference they ask, and the training that minimises their sum.
+
+Everything is set up before anything is spent, so that a recipe that cannot run says so at once (and `--explain` can say what
+would be done).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from unmirage import processes, recipe, runs
+from unmirage.judges import BatchJudge, Judge
+from unmirage.losses import TERMS
+from unmirage.losses.policy import Policy, Term
+from unmirage.models import vlm
+from unmirage.models.frozen_tower import remembered
+from unmirage.models.one_pass import OnePass
+from unmirage.models.reference import CachedReference, NotKeptError, Reference, fill, wanted_by
+from unmirage.models.reference_cache import ReferenceCache, Wanted, default_folder
+from unmirage.probing import prober
+from unmirage.progress import bar
+from unmirage.questions import examples_of
+from unmirage.records import Example, Step
+from unmirage.runs import Run
+from unmirage.training import saved
+from unmirage.training.loop import Part, Progress, fit
+from unmirage.training.streams import Stream
+
+LARGE = 50_000_000
+"""From so many parameters on the reference is cached unless the recipe says otherwise."""
+
+
+class Alignment:
+    """One recipe's training, ready to begin.
+
+    Attributes:
+        policy: the model, with what is trained marked.
+        terms: the summands, in the recipe's order.
+        streams: by name.
+        reference: "none", "live: ..." or "cache: ...", for people.
+    """
+
+    def __init__(self, run: Run) -> None:
+        """Load the model and the data, compute what the cache lacks of the reference, and mark what is trained.
+
+        Raises:
+            ValueError: the recipe names what does not exist, or asks for what cannot be done; one line says which.
+        """
+        r = run.recipe
+        assert r.train is not None
+        self.run, self._settings = run, r.train
+        self.terms = [recipe.build("term", TERMS, t.term, t.settings) for t in r.terms]
+        data = {name: examples_of(run, name) for name in dict.fromkeys(t.stream for t in r.terms)}
+        self.policy = vlm.load(r.model)
+        runs.note(run, {"device": str(self.policy.device)})
+        self.streams = {name: Stream(name, rows, self.policy, r.train.batch_size, r.seed) for name, rows in data.items()}
+        self._before = saved.Fingerprint.of(self.policy, self._first())
+        self._asked, self.reference = self._refer()
+        self.policy.choose_trained(r.model)
+        if r.train.checkpointing:
+            self.policy.recompute_activations()
+        self._passes: dict[str, tuple[int, OnePass]] = {}
+
+    def fit(self, look: Callable[[int], None] | None = None) -> None:
+        """Train; goes on from the newest checkpoint in the run folder. `look` is called with the number of steps done."""
+        logged = self.run.steps.read()
+        with bar(f"{self.run.recipe.name}: train", self._settings.steps) as progress, remembered(self.policy.model):
+
+            def on_step(done: Progress) -> None:
+                if str(done.step) not in logged:
+                    values = tuple(done.losses.values())
+                    self.run.steps.append([Step(done.step, tuple(done.losses), values, done.gradient_norm, done.learning_rate)])
+                progress.n = done.step
+                progress.update(0)
+
+            fit(self.policy.model, self.parts(), self._settings, self.run.folder / "checkpoints", on_step, look or _nothing)
+
+    def parts(self) -> list[Part]:
+        """The summands as the loop takes them; those on one stream share a forward pass."""
+        specs = self.run.recipe.terms
+        names = [f"{t.term}({t.stream})" for t in specs]
+        names = [name if names.count(name) == 1 else f"{name} {i}" for i, name in enumerate(names)]
+        return [
+            Part(name, t.weight, partial(self._loss, i), t.stream) for i, (name, t) in enumerate(zip(names, specs, strict=True))
+        ]
+
+    def prober(self, examples: Sequence[Example], judges: Sequence[Judge | BatchJudge]) -> Callable[[int], None]:
+        """What looks at the model while it trains."""
+        return prober(self.run, self.policy, examples, judges)
+
+    def save(self, folder: Path) -> None:
+        """Save what was trained, load it again, and make sure that it is what was trained, and not what there was before.
+
+        Raises:
+            saved.UselessError: it is not.
+        """
+        self.policy.save(folder)
+        saved.check(self.policy, self.run.recipe.model, folder, self._first(), self._before)
+
+    def _loss(self, i: int, k: int) -> Tensor:
+        stream = self.run.recipe.terms[i].stream
+        if self._passes.get(stream, (-1,))[0] != k:
+            self._passes[stream] = (k, OnePass(self.policy, self._on(stream)))
+        return self.terms[i](self._passes[stream][1], self._asked, self.streams[stream].batch(k))
+
+    def _on(self, stream: str) -> list[Term]:
+        return [term for term, spec in zip(self.terms, self.run.recipe.terms, strict=True) if spec.stream == stream]
+
+    def _first(self) -> list[Example]:
+        stream = next(iter(self.streams.values()))
+        return [stream.row(i).example for i in stream.used(1)[:2]]
+
+    def _refer(self) -> tuple[Policy, str]:
+        """The reference, and what it is."""
+        settings = self.run.recipe.model
+        how = settings.reference
+        if how == "auto":
+            how = "cache" if sum(p.numel() for p in self.policy.model.parameters()) >= LARGE else "live"
+        try:
+            wanted = {name: wanted_by(self._on(name), self.policy, stream.batch(0)) for name, stream in self.streams.items()}
+        except NotKeptError as error:
+            if settings.reference == "cache":
+                raise NotKeptError(f"model.reference is 'cache', but {error}") from error
+            wanted, how = {}, "live"
+        if wanted and not any(wanted.values()):
+            return self.policy, "none: no term asks for one"
+        if how == "live":
+            adapter = settings.lora is not None
+            return Reference(self.policy, adapter), "live: " + ("the adapter off" if adapter else "a second model in memory")
+        return self._cached(wanted)
+
+    def _cached(self, wanted: dict[str, list[Wanted]]) -> tuple[Policy, str]:
+        cache = ReferenceCache(default_folder(), self.policy.model)
+        count = made = 0
+        steps = self._settings.steps * self._settings.accumulate
+        for name, some in wanted.items():
+            stream = self.streams[name]
+            used = stream.used(steps)
+            made += fill(cache, self.policy, [stream.row(i) for i in used[processes.rank() :: processes.count()]], some)
+            count += len(used) * len(some)
+        wants = sorted({want for some in wanted.values() for want in some})
+        width = self.policy.model.config.get_text_config().hidden_size
+        return CachedReference(cache, wants, width), f"cache: {count} answers in {cache.folder}, {made} of them new"
+
+
+def _nothing(step: int) -> None:
+    """Look at nothing."""

@@ -1,0 +1,20 @@
+"""Several processes at one run, as `accelerate launch` starts them: which one this is, and that only the first writes."""
+
+from __future__ import annotations
+
+import os
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def count() -> int:
+    """How many processes there are."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def writes() -> bool:
+    """Whether this process writes to the run folder."""
+    return rank() == 0
