@@ -34,3 +34,13 @@ class Reference:
         """As `Policy.hidden`."""
         with self._vlm.adapter_off() if self._adapter else nullcontext():
             return self._vlm.hidden(batch, layer)
+
+    @torch.no_grad()
+    def logits(self, batch: Batch, counted: Tensor) -> Tensor:
+        """As `Policy.logits`."""
+        with self._vlm.adapter_off() if self._adapter else nullcontext():
+            return self._vlm.logits(batch, counted)
+
+    def answering(self, batch: Batch, text: str) -> Batch:
+        """As `Policy.answering`."""
+        return self._vlm.answering(batch, text)
