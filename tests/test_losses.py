@@ -129,7 +129,7 @@ def test_total_gradient_is_the_identity_of_the_released_method() -> None:
     [(0.1, (0.851115, 0.975005)), (0.7, (0.218194, 0.826765)), (0.9, (0.125947, 0.778722))],
 )
 def test_summed_npo_weighs_every_answer_by_itself(beta: float, weights: tuple[float, float]) -> None:
-    """Sheet P1, weight NPO-sum of samples 1 and 2: each answer's tokens get -w_i / batch of its own log-probability's gradient."""
+    """Sheet P1, weight NPO-sum of samples 1 and 2: the gradient with respect to every token of answer i is w_i / batch."""
     scores = TRAINED.clone().requires_grad_()
     (found,) = torch.autograd.grad(NPO(beta, "sum")(Told(scores), Told(BEFORE), ANSWERS), scores)
     expected = (ANSWERS.segments == A) * torch.tensor(weights, dtype=torch.float64)[:, None] / 2
@@ -179,7 +179,8 @@ def test_beta_is_not_comparable_across_reductions(beta: float, drift: float, rel
         scores = (before - drift).requires_grad_()
         (found,) = torch.autograd.grad(NPO(beta, reduce)(Told(scores), Told(before), answer), scores)  # type: ignore[arg-type]
         weight = float(found.sum()) / (1 if reduce == "batch_token_mean" else 60)
-        assert weight == pytest.approx(expected, rel=0.2 if reduce == "sum" else 1e-3, abs=1e-30)  # the sheet has one digit
+        tolerance = {"rel": 0.2, "abs": 1e-30} if reduce == "sum" else {"abs": 6e-4}  # the sheet has one digit, and three
+        assert weight == pytest.approx(expected, **tolerance)
 
 
 @pytest.mark.parametrize(("beta", "expected"), [(0.1, 12.425355), (0.7, 0.890862), (0.9, 0.549035)])
@@ -200,7 +201,7 @@ BETTER = batch([[T, A, P], [T, A, A]])
 
 
 def test_dpo_by_hand() -> None:
-    """Preferred ratios 1 and .5 (means), rejected -1 and -.25: margins 2 and .75; at beta .5, 4 softplus(-1), 4 softplus(-.375)."""
+    """Mean ratios 1 and .5 for preferred, -1 and -.25 for rejected: margins 2 and .75, so 4 softplus(-1), 4 softplus(-.375)."""
     better, before = torch.tensor([[9, -1.0, 9], [9, -1, -2]]), torch.tensor([[9, -2.0, 9], [9, -1.5, -2.5]])
     policy, reference = Told(TRAINED, other=BETTER, otherwise=better), Told(BEFORE, other=BETTER, otherwise=before)
     expected = 4 * (math.log1p(math.exp(-1)) + math.log1p(math.exp(-0.375))) / 2
@@ -241,7 +242,7 @@ def test_kl_by_hand() -> None:
 
 
 def test_undial_by_hand() -> None:
-    """Reference (1/2, 1/2), the token's logit lowered by ln 3: the target is (1/4, 3/4); cross-entropy with (1/2, 1/2) is ln 2."""
+    """Reference (1/2, 1/2), the token's logit lowered by ln 3: target (1/4, 3/4), whose cross-entropy with (1/2, 1/2) is ln 2."""
     token = torch.tensor([0])
     assert float(undial_loss(HALF, HALF, token, math.log(3))) == pytest.approx(math.log(2))
     scores = QUARTER.clone().requires_grad_()
@@ -364,7 +365,7 @@ def test_half_precision_is_reduced_in_float32() -> None:
 
 
 def test_squared_errors_of_half_precision_are_reduced_in_float32() -> None:
-    """FORMULAS.md 1.5: the released code's squared error is in bfloat16 and biased; ours is that of the same numbers in float64."""
+    """FORMULAS.md 1.5: all in bfloat16, as released, the squared error is biased; ours is that of the same numbers in float64."""
     states = (torch.randn(2, 50, 64, generator=torch.Generator().manual_seed(0)) + 1).bfloat16()
     counted = torch.ones(2, 50, dtype=torch.bool)
     truth = float((states.double() - 0.136).square().mean())

@@ -16,7 +16,7 @@ class Policy(Protocol):
         """Log-probability of every token given those before it, (B, S) in nats; position 0 is 0."""
 
     def logits(self, batch: Batch, counted: Tensor) -> Tensor:
-        """Logits (N, V) of the distributions that the tokens at `counted` (B, S) were drawn from, row by row, not at position 0."""
+        """Logits (N, V) of what could have stood at `counted` (B, S), given all before, row by row; nothing at position 0."""
 
     def hidden(self, batch: Batch, layer: int) -> Tensor:
         """Residual stream after decoder block `layer` (1 = after the first block), (B, S, H)."""

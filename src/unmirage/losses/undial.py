@@ -1,4 +1,4 @@
-"""UnDIAL, self-distillation with one logit lowered: L = mean over tokens of CE(softmax(z_ref - strength * onehot(y)), softmax(z)).
+"""UnDIAL, self-distillation with a logit lowered: L = mean over tokens of CE(softmax(z_ref - strength * e_y), softmax(z)).
 
 Dong et al. 2025 (NAACL, arXiv 2402.10052). The target is fixed, so the loss is bounded below and cannot run away.
 We differ from open-unlearning's version in the mask: counted tokens only, not the prompt and the padding.
