@@ -104,11 +104,16 @@ def read(recipe: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{recipe}: not valid TOML: {error}") from error
+    return merge(inherited(table, (*seen, recipe)), table)
+
+
+def inherited(table: dict[str, Any], seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """All that `table` extends, laid over each other; its key `extends` is taken out."""
     base = table.pop("extends", [])
     below: dict[str, Any] = {}
     for name in base if isinstance(base, list) else [base]:
-        below = merge(below, read(str(name), (*seen, recipe)))
-    return merge(below, table)
+        below = merge(below, read(str(name), seen))
+    return below
 
 
 def _names(folder: str) -> list[str]:
