@@ -10,26 +10,44 @@ import pytest
 import torch
 from torch import Tensor
 
-from unmirage.losses import NPO, Anchor, CrossEntropy, Misdirect
+from unmirage.losses import DPO, KL, NPO, WGA, Anchor, CrossEntropy, Misdirect, Prefer, Reroute, SimNPO, Undial
 from unmirage.losses.batch import Batch, Segment, selected
+from unmirage.losses.dpo import dpo_loss
+from unmirage.losses.kl import divergence
 from unmirage.losses.misdirect import control_vector
 from unmirage.losses.npo import npo_loss
-from unmirage.losses.reduction import reduce_tokens
-from unmirage.losses.steering import squared_error
+from unmirage.losses.reduction import placed, reduce_tokens
+from unmirage.losses.reroute import rerouting
+from unmirage.losses.simnpo import simnpo_loss
+from unmirage.losses.steering import distance
+from unmirage.losses.undial import undial_loss
+from unmirage.losses.wga import wga_loss
 
 P, T, I, Q, A = Segment.PADDING, Segment.TEMPLATE, Segment.IMAGE, Segment.QUESTION, Segment.ANSWER  # noqa: E741
 
 
 @dataclass(frozen=True)
 class Told:
-    """A policy whose answers are given: token log-probabilities and hidden states."""
+    """A policy whose answers are given: token log-probabilities, hidden states, logits, and what it makes of another answer."""
 
     logprobs: Tensor | None = None
     states: Tensor | None = None
+    scores: Tensor | None = None
+    other: Batch | None = None
+    otherwise: Tensor | None = None
 
     def token_logprobs(self, batch: Batch) -> Tensor:
-        assert self.logprobs is not None
-        return self.logprobs
+        told = self.otherwise if batch is self.other else self.logprobs
+        assert told is not None
+        return told
+
+    def logits(self, batch: Batch, counted: Tensor) -> Tensor:
+        assert self.scores is not None
+        return self.scores
+
+    def answering(self, batch: Batch, text: str) -> Batch:
+        assert self.other is not None and text == "no"
+        return self.other
 
     def hidden(self, batch: Batch, layer: int) -> Tensor:
         assert self.states is not None
@@ -92,15 +110,169 @@ def test_npo_gradient_is_a_reweighted_cross_entropy(beta: float, expected: float
 
 
 def test_total_gradient_is_the_identity_of_the_released_method() -> None:
-    """dL = -w_F dCE(F) + lambda dCE(R): the whole method is a cross-entropy with two scalar weights."""
-    forget, retain = TRAINED.clone().requires_grad_(), (TRAINED * 0.7).requires_grad_()
-    total = NPO(0.9, "batch_token_mean")(Told(forget), Told(BEFORE), ANSWERS) + 1.2 * CrossEntropy()(
-        Told(retain), Told(), ANSWERS
-    )
-    found = torch.autograd.grad(total, (forget, retain))
-    ce_f, ce_r = CrossEntropy()(Told(forget), Told(), ANSWERS), CrossEntropy()(Told(retain), Told(), ANSWERS)
-    expected = torch.autograd.grad(-0.695021 * ce_f + 1.2 * ce_r, (forget, retain))
+    """FORMULAS.md 1.4: dL = -w_F dCE(F) + alpha w_R dCE(R2) + lambda dCE(R1), all three weights scalars of the forward pass.
+
+    The same numbers serve as forget and second retain batch, so w_F = w_R = .695021; alpha = .5, lambda = 1.2.
+    """
+    forget, mirrored, retain = (t.clone().requires_grad_() for t in (TRAINED, TRAINED, TRAINED * 0.7))
+    npo, ce = NPO(0.9, "batch_token_mean"), CrossEntropy()
+    total = npo(Told(forget), Told(BEFORE), ANSWERS) - 0.5 * npo(Told(mirrored), Told(BEFORE), ANSWERS)
+    total = total + 1.2 * ce(Told(retain), Told(), ANSWERS)
+    found = torch.autograd.grad(total, (forget, mirrored, retain))
+    ce_f, ce_m, ce_r = (ce(Told(scores), Told(), ANSWERS) for scores in (forget, mirrored, retain))
+    expected = torch.autograd.grad(-0.695021 * ce_f + 0.5 * 0.695021 * ce_m + 1.2 * ce_r, (forget, mirrored, retain))
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("beta", "weights"),
+    [(0.1, (0.851115, 0.975005)), (0.7, (0.218194, 0.826765)), (0.9, (0.125947, 0.778722))],
+)
+def test_summed_npo_weighs_every_answer_by_itself(beta: float, weights: tuple[float, float]) -> None:
+    """Sheet P1, weight NPO-sum of samples 1 and 2: the gradient with respect to every token of answer i is w_i / batch."""
+    scores = TRAINED.clone().requires_grad_()
+    (found,) = torch.autograd.grad(NPO(beta, "sum")(Told(scores), Told(BEFORE), ANSWERS), scores)
+    expected = (ANSWERS.segments == A) * torch.tensor(weights, dtype=torch.float64)[:, None] / 2
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("beta", "expected"), [(0.1, -13.175191), (0.7, -1.365326), (0.9, -0.948801)])
+def test_the_mirrored_retain_term_is_npo_with_a_negative_weight(beta: float, expected: float) -> None:
+    assert -float(NPO(beta, "batch_token_mean")(Told(TRAINED), Told(BEFORE), ANSWERS)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("beta", "weight"), [(0.1, 1.034986), (0.7, 1.240213), (0.9, 1.304979)])
+def test_the_saturating_retain_term_has_the_weight_of_the_sheet(beta: float, weight: float) -> None:
+    scores = TRAINED.clone().requires_grad_()
+    (found,) = torch.autograd.grad(Prefer(beta, "batch_token_mean")(Told(scores), Told(BEFORE), ANSWERS), scores)
+    (ce,) = torch.autograd.grad(CrossEntropy()(Told(scores), Told(), ANSWERS), scores)
+    torch.testing.assert_close(found, weight * ce, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("drift", "mirrored", "saturating"), [(2.0, 0.284, 1.716), (-2.0, 1.716, 0.284)])
+def test_the_mirrored_term_weakens_where_protection_is_needed(drift: float, mirrored: float, saturating: float) -> None:
+    """FORMULAS.md 1.4 at beta .9, drift = CE - CE_ref: positive means that the retained answers got worse."""
+    moved = (BEFORE - drift).requires_grad_()
+    (ce,) = torch.autograd.grad(CrossEntropy()(Told(moved), Told(), ANSWERS), moved)
+    for term, sign, weight in ((NPO, -1, mirrored), (Prefer, 1, saturating)):
+        (found,) = torch.autograd.grad(sign * term(0.9, "batch_token_mean")(Told(moved), Told(BEFORE), ANSWERS), moved)
+        torch.testing.assert_close(found, weight * ce, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("beta", "expected"), [(0.1, 0.662561), (0.7, 0.506328), (0.9, 0.464058)])
+def test_safe_unlearning_is_npo_without_two_over_beta(beta: float, expected: float) -> None:
+    assert beta / 2 * float(NPO(beta)(Told(TRAINED), Told(BEFORE), ANSWERS)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("beta", "drift", "released", "summed"),
+    [
+        (0.1, 0.5, 0.975, 9.5e-2), (0.1, 1, 0.950, 5.0e-3), (0.1, 2, 0.900, 1.2e-5), (0.1, 4, 0.803, 7.6e-11),
+        (0.7, 0.5, 0.827, 1.5e-9), (0.7, 1, 0.664, 1e-18), (0.7, 2, 0.396, 0), (0.7, 4, 0.115, 0),
+        (0.9, 0.5, 0.779, 4e-12), (0.9, 1, 0.578, 7e-24), (0.9, 2, 0.284, 0), (0.9, 4, 0.053, 0),
+    ],
+)  # fmt: skip
+def test_beta_is_not_comparable_across_reductions(beta: float, drift: float, released: float, summed: float) -> None:
+    """FORMULAS.md 1.6: the weight left on an answer of 60 tokens after a drift per token; "0" there is below 1e-30."""
+    answer, before = batch([[T, *[A] * 60]]), torch.full((1, 61), -1.0, dtype=torch.float64)
+    for reduce, expected in (("batch_token_mean", released), ("sum", summed)):
+        scores = (before - drift).requires_grad_()
+        (found,) = torch.autograd.grad(NPO(beta, reduce)(Told(scores), Told(before), answer), scores)  # type: ignore[arg-type]
+        weight = float(found.sum()) / (1 if reduce == "batch_token_mean" else 60)
+        tolerance = {"rel": 0.2, "abs": 1e-30} if reduce == "sum" else {"abs": 6e-4}  # the sheet has one digit, and three
+        assert weight == pytest.approx(expected, **tolerance)
+
+
+@pytest.mark.parametrize(("beta", "expected"), [(0.1, 12.425355), (0.7, 0.890862), (0.9, 0.549035)])
+def test_simnpo_equals_the_sheet(beta: float, expected: float) -> None:
+    loss = SimNPO(beta)(Told(TRAINED), Told(), ANSWERS)
+    assert float(loss) == pytest.approx(expected, abs=1e-6)
+
+
+def test_simnpo_margin_moves_the_bend_and_the_reference_is_not_asked() -> None:
+    """gamma = -beta * l puts the bend at l: the loss is (2/beta) ln 2, the gradient half of what is left far above."""
+    bend = simnpo_loss(torch.tensor([-2.0]), 2.5, 5.0)
+    assert float(bend) == pytest.approx(2 / 2.5 * math.log(2))
+    assert float(simnpo_loss(torch.tensor([-2.0]), 2.5, 0.0)) == pytest.approx(0.8 * math.log1p(math.exp(-5)))  # the control
+
+
+# One prompt token, then a preferred text of one token and of two.
+BETTER = batch([[T, A, P], [T, A, A]])
+
+
+def test_dpo_by_hand() -> None:
+    """Mean ratios 1 and .5 for preferred, -1 and -.25 for rejected: margins 2 and .75, so 4 softplus(-1), 4 softplus(-.375)."""
+    better, before = torch.tensor([[9, -1.0, 9], [9, -1, -2]]), torch.tensor([[9, -2.0, 9], [9, -1.5, -2.5]])
+    policy, reference = Told(TRAINED, other=BETTER, otherwise=better), Told(BEFORE, other=BETTER, otherwise=before)
+    expected = 4 * (math.log1p(math.exp(-1)) + math.log1p(math.exp(-0.375))) / 2
+    assert float(DPO("no", 0.5)(policy, reference, ANSWERS)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_dpo_without_its_preferred_half_is_npo() -> None:
+    for reduce in ("sum", "seq_mean", "batch_token_mean"):
+        policy, reference = (Told(t, other=BETTER, otherwise=-torch.ones(2, 3).double()) for t in (TRAINED, BEFORE))
+        dpo = DPO("no", 0.9, reduce)(policy, reference, ANSWERS)  # type: ignore[arg-type]
+        npo = NPO(0.9, reduce)(Told(TRAINED), Told(BEFORE), ANSWERS)  # type: ignore[arg-type]
+        assert float(dpo) == pytest.approx(float(npo), rel=1e-12)
+    apart = dpo_loss(torch.tensor([1.0]), torch.tensor([0.0]), 0.9)
+    assert float(apart) < float(dpo_loss(torch.tensor([0.0]), torch.tensor([0.0]), 0.9))  # the control: it wants the preferred
+
+
+def test_wga_by_hand() -> None:
+    """p = 1/2 and 1/4: losses p^beta ln p, gradients with respect to ln p are p^beta; beta = 0 is gradient ascent."""
+    scores = torch.tensor([0.5, 0.25], dtype=torch.float64).log().requires_grad_()
+    losses = wga_loss(scores, 2.0)
+    torch.testing.assert_close(losses.detach(), torch.tensor([0.25 * math.log(0.5), 0.0625 * math.log(0.25)]).double())
+    (found,) = torch.autograd.grad(losses.sum(), scores)
+    torch.testing.assert_close(found, torch.tensor([0.25, 0.0625], dtype=torch.float64))
+    ascent = WGA(0.0, "batch_token_mean")(Told(TRAINED), Told(), ANSWERS)
+    assert float(ascent) == pytest.approx(-float(CrossEntropy()(Told(TRAINED), Told(), ANSWERS)))
+
+
+HALF, QUARTER = torch.tensor([[0.5, 0.5]]).double().log(), torch.tensor([[0.25, 0.75]]).double().log()
+
+
+def test_kl_by_hand() -> None:
+    """p = (1/2, 1/2), q = (1/4, 3/4): KL(p||q) = ln 2 / 2 + ln(2/3) / 2 = .143841, KL(q||p) = .130812; logits may be shifted."""
+    assert float(divergence(QUARTER + 7, HALF, "forward")) == pytest.approx(0.143841, abs=1e-6)
+    assert float(divergence(QUARTER, HALF - 3, "reverse")) == pytest.approx(0.130812, abs=1e-6)
+    counted = batch([[T, A, P], [T, A, A]])
+    loss = KL()(Told(scores=QUARTER.repeat(3, 1)), Told(scores=torch.cat([HALF, HALF, QUARTER])), counted)
+    assert float(loss) == pytest.approx((0.143841 + 0.143841 / 2) / 2, abs=1e-6)  # row means .1438 and .0719
+
+
+def test_undial_by_hand() -> None:
+    """Reference (1/2, 1/2), the token's logit lowered by ln 3: target (1/4, 3/4), whose cross-entropy with (1/2, 1/2) is ln 2."""
+    token = torch.tensor([0])
+    assert float(undial_loss(HALF, HALF, token, math.log(3))) == pytest.approx(math.log(2))
+    scores = QUARTER.clone().requires_grad_()
+    (settled,) = torch.autograd.grad(undial_loss(scores, HALF, token, math.log(3)).sum(), scores)
+    assert float(settled.abs().max()) < 1e-12  # there it stays: a fixed target, no running away
+    counted = batch([[T, A]], {"input_ids": torch.tensor([[5, 0]])})
+    assert float(Undial(math.log(3))(Told(scores=HALF), Told(scores=HALF), counted)) == pytest.approx(math.log(2))
+
+
+def test_values_go_back_to_their_tokens_and_position_0_is_not_predicted() -> None:
+    counted = torch.tensor([[True, False, True], [False, True, True]])
+    assert placed(torch.tensor([1.0, 2, 3]), counted).tolist() == [[0, 0, 1], [0, 2, 3]]
+
+
+def test_rerouting_by_hand() -> None:
+    """Cosines of (3, 4) with (4, 3), with its opposite and with (-4, 3): .96, -1 and 0; opposites cost nothing."""
+    one = torch.tensor([[[3.0, 4], [3, 4], [3, 4]]])
+    other = torch.tensor([[[4.0, 3], [-3, -4], [-4, 3]]])
+    torch.testing.assert_close(rerouting(one, other), torch.tensor([[0.96, 0.0, 0.0]]))
+    loss = Reroute(1)(Told(states=one), Told(states=other), batch([[Q, A, P]]))
+    assert float(loss) == pytest.approx(0.48)
+
+
+def test_anchor_as_a_norm_has_no_nan_where_nothing_moved() -> None:
+    """(3, 4) apart is 5; a policy that is still the reference has gradient 0, not 0/0."""
+    moved = STATES + torch.tensor([3.0, 4.0], dtype=torch.float64)
+    assert float(Anchor(1, channels="norm")(Told(states=moved), Told(states=STATES), STEERED)) == pytest.approx(5.0)
+    states = STATES.clone().requires_grad_()
+    (found,) = torch.autograd.grad(Anchor(1, channels="norm")(Told(states=states), Told(states=STATES), STEERED), states)
+    assert float(found.abs().max()) == 0.0
 
 
 def test_splitting_a_batch_changes_only_the_batch_token_mean() -> None:
@@ -154,12 +326,12 @@ CONTROL = torch.tensor([3.0, 4.0], dtype=torch.float64)
 )
 def test_rmu_equals_the_sheet(mask: str, reduce: str, channels: str, expected: float) -> None:
     counted = selected(STEERED.segments, mask)  # type: ignore[arg-type]
-    assert float(squared_error(STATES, CONTROL, counted, reduce, channels)) == pytest.approx(expected, abs=1e-6)  # type: ignore[arg-type]
+    assert float(distance(STATES, CONTROL, counted, reduce, channels)) == pytest.approx(expected, abs=1e-6)  # type: ignore[arg-type]
 
 
 def test_rmu_gradient_control_vector_and_anchor_equal_the_sheet() -> None:
     states = STATES.clone().requires_grad_()
-    squared_error(states, CONTROL, selected(STEERED.segments, "everything"), "batch_token_mean", "mean").backward()
+    distance(states, CONTROL, selected(STEERED.segments, "everything"), "batch_token_mean", "mean").backward()
     assert states.grad is not None
     torch.testing.assert_close(states.grad[0, 0], torch.full((2,), -1 / 3, dtype=torch.float64))
     expected = torch.tensor([2.307692, 3.076923, 0, 9.230769])
@@ -190,6 +362,17 @@ def test_half_precision_is_reduced_in_float32() -> None:
     mean = reduce_tokens(values, counted, "seq_mean")
     assert mean.dtype == torch.float32
     assert float(mean) == pytest.approx(float(values[0, 0]), rel=1e-4)
+
+
+def test_squared_errors_of_half_precision_are_reduced_in_float32() -> None:
+    """FORMULAS.md 1.5: all in bfloat16, as released, the squared error is biased; ours is that of the same numbers in float64."""
+    states = (torch.randn(2, 50, 64, generator=torch.Generator().manual_seed(0)) + 1).bfloat16()
+    counted = torch.ones(2, 50, dtype=torch.bool)
+    truth = float((states.double() - 0.136).square().mean())
+    found = distance(states, torch.tensor(0.136), counted, "batch_token_mean", "mean")
+    assert found.dtype == torch.float32 and float(found) == pytest.approx(truth, rel=1e-5)
+    rounded = torch.stack([(row - torch.tensor(0.136).bfloat16()).square().mean() for row in states]).mean()
+    assert abs(float(rounded) / truth - 1) > 1e-4  # the control: bfloat16 all the way is off
 
 
 def test_npo_loss_saturates_and_never_overflows() -> None:

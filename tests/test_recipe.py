@@ -115,6 +115,21 @@ def test_extends_merges_tables_and_replaces_lists(tmp_path: Path) -> None:
     assert made.name == "above"
 
 
+def test_extends_several_the_later_over_the_earlier(tmp_path: Path) -> None:
+    (tmp_path / "below.toml").write_text(GOOD)
+    (tmp_path / "between.toml").write_text('name = "between"\n[train]\nlr = 0.5\n')
+    both = [f"{tmp_path}/below.toml", f"{tmp_path}/between.toml"]
+    made = recipe.load(write(tmp_path, f"extends = {both}\n"))
+    assert made.train is not None and (made.name, made.train.steps, made.train.lr) == ("between", 3, 0.5)
+    turned = recipe.load(write(tmp_path, f"extends = {both[::-1]}\n"))
+    assert turned.train is not None and (turned.name, turned.train.lr) == ("r", 1e-3)  # the control: order matters
+
+
+def test_a_preset_alone_is_not_a_recipe() -> None:
+    with pytest.raises(RecipeError, match=r'npo-parity is a method.*extends = \["npo-parity"\]'):
+        recipe.load("npo-parity")
+
+
 def test_a_circle_and_a_missing_recipe_are_named(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
     path.write_text(f'extends = "{path}"\n')

@@ -27,10 +27,37 @@ def test_a_shipped_recipe_trains_one_step(name: str, tmp_path: Path) -> None:
     assert log.step == 1 and log.gradient_norm > 0 and len(log.losses) == len(chosen.terms)
 
 
-@pytest.mark.parametrize("name", recipe.shipped())
+@pytest.mark.parametrize("name", [*recipe.shipped(), *(f"presets/{name}" for name in recipe.presets())])
 def test_a_shipped_recipe_opens_with_what_it_is(name: str) -> None:
     text = resources.files("unmirage").joinpath("recipes", f"{name}.toml").read_text(encoding="utf-8")
     assert text.startswith("# ")
+
+
+TOY = """
+[model]
+path = "toy"
+dtype = "float32"
+[data]
+forget = { format = "toy", split = "forget", limit = 8 }
+retain = { format = "toy", split = "retain", limit = 8 }
+[train]
+steps = 1
+batch_size = 2
+accumulate = 1
+"""
+
+
+@pytest.mark.parametrize("name", recipe.presets())
+def test_a_preset_trains_one_step_on_forget_and_retain(name: str, tmp_path: Path) -> None:
+    """The toy has three blocks, so terms on deeper layers, and what is trained of them, are moved up."""
+    (tmp_path / "r.toml").write_text(f'name = "r"\nextends = ["{name}"]\n{TOY}')
+    chosen = recipe.load(str(tmp_path / "r.toml"))
+    deep = [f"terms.{i}.layer=2" for i, term in enumerate(chosen.terms) if "layer" in term.settings]
+    shallow = ["model.train=layers.1.mlp.down_proj"] if "down_proj" in chosen.model.train else []
+    run = runs.claim(tmp_path / "run", recipe.load(str(tmp_path / "r.toml"), [*deep, *shallow]))
+    steps.align(run)
+    (log,) = read_lines(run.steps.path, Step)
+    assert log.gradient_norm > 0 and len(log.losses) == len(chosen.terms)
 
 
 def test_a_lora_recipe_trains_and_saves_an_adapter_that_does_something(tmp_path: Path) -> None:

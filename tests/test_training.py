@@ -149,6 +149,20 @@ def test_packed_questions_cost_what_they_cost_alone() -> None:
     assert CrossEntropy()(policy, policy, batch).item() == pytest.approx(packed, abs=1e-5)
 
 
+def test_a_filtered_build_never_tells_what_is_protected() -> None:
+    import random
+
+    from unmirage.toy import world
+
+    protected = {word for family in world.families() if family.protected for word in family.words}
+    told = {
+        filtered: [build.random_question(random.Random(i), build.random_view(random.Random(i)), filtered)[1] for i in range(200)]
+        for filtered in (False, True)
+    }
+    assert not any(protected & set(answer.split()) for answer in told[True])
+    assert any(protected & set(answer.split()) for answer in told[False])  # the control
+
+
 def test_the_build_runs_from_nothing_and_goes_on_after_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three stages of two steps each: an ordinary model folder comes out, the same one if the build died in between."""
     for stage in ("SEE", "RECITE", "ANSWER"):

@@ -1,7 +1,8 @@
 """A recipe: one TOML file that says everything a run does, validated before anything is spent.
 
-Unknown keys are errors that name the nearest valid key. `extends = "name"` starts from another recipe: tables are
-merged key by key, everything else (lists too) is replaced. `--set key.path=value` overrides single values.
+Unknown keys are errors that name the nearest valid key. `extends = "name"` starts from another recipe, `extends = ["a", "b"]`
+from several, the later over the earlier: tables are merged key by key, everything else (lists too) is replaced. Presets hold
+the terms and training of a published method, to extend. `--set key.path=value` overrides single values.
 """
 
 from __future__ import annotations
@@ -30,8 +31,12 @@ class RecipeError(ValueError):
 
 def shipped() -> list[str]:
     """Names of the recipes inside the package."""
-    folder = resources.files("unmirage").joinpath("recipes")
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return _names("recipes")
+
+
+def presets() -> list[str]:
+    """Names of the methods inside the package: terms and training, no model and no data; recipes extend them."""
+    return _names("recipes/presets")
 
 
 def load(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -40,6 +45,8 @@ def load(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: no such recipe, broken TOML, an unknown key, a wrong type, or a reference to nothing.
     """
+    if recipe in presets() and not Path(recipe).is_file():
+        raise RecipeError(f'{recipe} is a method, without model and data: write a recipe with extends = ["{recipe}"] and those')
     table = read(recipe)
     for each in overrides:
         if "methods" not in table or concerns(each, table):
@@ -88,16 +95,30 @@ def read(recipe: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     path = Path(recipe)
     if path.is_file():
         text = path.read_text(encoding="utf-8")
-    elif recipe in shipped():
-        text = resources.files("unmirage").joinpath("recipes", f"{recipe}.toml").read_text(encoding="utf-8")
+    elif recipe in (known := [*shipped(), *presets()]):
+        inside = f"recipes/{recipe}.toml" if recipe in shipped() else f"recipes/presets/{recipe}.toml"
+        text = resources.files("unmirage").joinpath(inside).read_text(encoding="utf-8")
     else:
-        raise RecipeError(f"no recipe {recipe!r}{_nearest(recipe, shipped())}: neither a file nor one of {', '.join(shipped())}")
+        raise RecipeError(f"no recipe {recipe!r}{_nearest(recipe, known)}: neither a file nor one of {', '.join(known)}")
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{recipe}: not valid TOML: {error}") from error
-    base = table.pop("extends", None)
-    return table if base is None else merge(read(str(base), (*seen, recipe)), table)
+    return merge(inherited(table, (*seen, recipe)), table)
+
+
+def inherited(table: dict[str, Any], seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """All that `table` extends, laid over each other; its key `extends` is taken out."""
+    base = table.pop("extends", [])
+    below: dict[str, Any] = {}
+    for name in base if isinstance(base, list) else [base]:
+        below = merge(below, read(str(name), seen))
+    return below
+
+
+def _names(folder: str) -> list[str]:
+    inside = resources.files("unmirage").joinpath(folder)
+    return sorted(entry.name.removesuffix(".toml") for entry in inside.iterdir() if entry.name.endswith(".toml"))
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

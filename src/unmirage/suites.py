@@ -54,8 +54,7 @@ def _of(
 ) -> Iterator[Member]:
     own = copy.deepcopy(own)
     grid = _grid(name, method, own.pop("grid", {}))
-    below = recipe.read(str(own.pop("extends"))) if "extends" in own else {}
-    table = recipe.merge(recipe.merge(below, shared), own)
+    table = recipe.merge(recipe.merge(recipe.inherited(own), shared), own)
     for (i, point), seed in itertools.product(enumerate(grid), seeds):
         made = copy.deepcopy(table)
         for path, value in point.items():

@@ -7,14 +7,28 @@ from __future__ import annotations
 
 from unmirage.losses.anchor import Anchor
 from unmirage.losses.cross_entropy import CrossEntropy
+from unmirage.losses.dpo import DPO
+from unmirage.losses.kl import KL
 from unmirage.losses.misdirect import Misdirect
 from unmirage.losses.npo import NPO
 from unmirage.losses.policy import Term
+from unmirage.losses.prefer import Prefer
+from unmirage.losses.reroute import Reroute
+from unmirage.losses.simnpo import SimNPO
+from unmirage.losses.undial import Undial
+from unmirage.losses.wga import WGA
 
 TERMS: dict[str, type[Term]] = {
     "cross_entropy": CrossEntropy,
     "npo": NPO,
+    "prefer": Prefer,
+    "simnpo": SimNPO,
+    "dpo": DPO,
+    "wga": WGA,
+    "undial": Undial,
+    "kl": KL,
     "misdirect": Misdirect,
     "anchor": Anchor,
+    "reroute": Reroute,
 }
 """Every loss a recipe can name."""

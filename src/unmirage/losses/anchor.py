@@ -1,7 +1,8 @@
 """RMU's retain half: L = E || h_L(x) - h_L^ref(x) ||^2.
 
-Li et al. 2024 (WMDP, arXiv 2403.03218); l_mu,r of Chen et al. 2026 (arXiv 2503.11832). We differ from the released
-codes in the mask: padding never counts.
+Li et al. 2024 (WMDP, arXiv 2403.03218); l_mu,r of Chen et al. 2026 (arXiv 2503.11832). With `channels = "norm"` it is the
+retain half of circuit breakers (Zou et al. 2024, arXiv 2406.04313), || h - h_ref || not squared.
+We differ from the released RMU codes in the mask, which there is `everything`, padding too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor
 from unmirage.losses.batch import Batch, Mask, selected
 from unmirage.losses.policy import Policy
 from unmirage.losses.reduction import Reduce
-from unmirage.losses.steering import Channels, squared_error
+from unmirage.losses.steering import Channels, distance
 
 
 @dataclass(frozen=True)
@@ -28,4 +29,4 @@ class Anchor:
     def __call__(self, policy: Policy, reference: Policy, batch: Batch) -> Tensor:
         """The loss of `batch`; both models run up to `layer`."""
         states, target = policy.hidden(batch, self.layer), reference.hidden(batch, self.layer)
-        return squared_error(states, target, selected(batch.segments, self.mask), self.reduce, self.channels)
+        return distance(states, target, selected(batch.segments, self.mask), self.reduce, self.channels)

@@ -17,7 +17,7 @@ from torch import Tensor
 from unmirage.losses.batch import Batch, Mask, selected
 from unmirage.losses.policy import Policy
 from unmirage.losses.reduction import Reduce
-from unmirage.losses.steering import Channels, squared_error
+from unmirage.losses.steering import Channels, distance
 
 
 def control_vector(uniform: Tensor, scale: float | Tensor) -> Tensor:
@@ -46,4 +46,4 @@ class Misdirect:
         scale: float | Tensor = self.scale
         if self.adaptive:
             scale = self.scale * reference.hidden(batch, self.layer)[counted].float().norm(dim=-1).mean()
-        return squared_error(states, control_vector(uniform, scale), counted, self.reduce, self.channels)
+        return distance(states, control_vector(uniform, scale), counted, self.reduce, self.channels)

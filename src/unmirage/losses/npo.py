@@ -9,6 +9,9 @@ With d = log pi - log pi_ref of the answer, -(2/beta) log sigmoid(-beta d) = (2/
 
 beta is not comparable across these: beta_mean is about (answer length) * beta_sum. As beta -> 0 the gradient tends to
 that of gradient ascent on cross-entropy; at pi = pi_ref the loss is (2/beta) ln 2 whatever the data.
+
+With a negative weight on a retain stream it is the released code's mirrored retain term (`npo_retain_alpha`); `prefer` is its
+saturating form. SafeUnlearning's term (Zhang et al. 2024, arXiv 2407.02855) is this one without 2/beta: weight beta/2.
 """
 
 from __future__ import annotations

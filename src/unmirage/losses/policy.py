@@ -10,13 +10,19 @@ from unmirage.losses.batch import Batch
 
 
 class Policy(Protocol):
-    """A model as the losses see it. A frozen reference answers the same two questions without gradients."""
+    """A model as the losses see it. A frozen reference answers the same questions without gradients."""
 
     def token_logprobs(self, batch: Batch) -> Tensor:
         """Log-probability of every token given those before it, (B, S) in nats; position 0 is 0."""
 
+    def logits(self, batch: Batch, counted: Tensor) -> Tensor:
+        """Logits (N, V) of what could have stood at `counted` (B, S), given all before, row by row; nothing at position 0."""
+
     def hidden(self, batch: Batch, layer: int) -> Tensor:
         """Residual stream after decoder block `layer` (1 = after the first block), (B, S, H)."""
+
+    def answering(self, batch: Batch, text: str) -> Batch:
+        """The same examples, every one of them answered with `text`."""
 
 
 class Term(Protocol):

@@ -27,3 +27,10 @@ def reduce_tokens(values: Tensor, counted: Tensor, reduce: Reduce) -> Tensor:
     if reduce == "seq_mean":
         return kept.sum(dim=1) / counted.sum(dim=1)
     return (kept.sum() / counted.sum()).reshape(1)
+
+
+def placed(values: Tensor, counted: Tensor) -> Tensor:
+    """`values` (N,) of the tokens at `counted` (B, S) except position 0, back at their places; 0 elsewhere."""
+    reached = counted.clone()
+    reached[:, 0] = False  # nothing stands before it, so nothing is predicted there
+    return values.new_zeros(counted.shape).masked_scatter(reached, values)

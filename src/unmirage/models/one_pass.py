@@ -24,29 +24,35 @@ class OnePass:
         self._policy = policy
         self._layers = sorted({int(layer) for term in terms if (layer := getattr(term, "layer", None)) is not None})
         self._likely = [term for term in terms if getattr(term, "layer", None) is None]
-        self._batch: Batch | None = None
-        self._logprobs: Tensor | None = None
-        self._states: dict[int, Tensor] = {}
+        self._ran: dict[int, tuple[Batch, Tensor | None, dict[int, Tensor]]] = {}
 
     def token_logprobs(self, batch: Batch) -> Tensor:
         """As `Policy.token_logprobs`; 0 where no term counts a token."""
-        self._run(batch)
-        assert self._logprobs is not None, "no term of likelihood was announced"
-        return self._logprobs
+        _, logprobs, _ = self._run(batch)
+        assert logprobs is not None, "no term of likelihood was announced"
+        return logprobs
 
     def hidden(self, batch: Batch, layer: int) -> Tensor:
         """As `Policy.hidden`."""
-        self._run(batch)
-        return self._states[layer]
+        return self._run(batch)[2][layer]
 
-    def _run(self, batch: Batch) -> None:
-        if self._batch is batch:
-            return
-        self._batch = batch
+    def logits(self, batch: Batch, counted: Tensor) -> Tensor:
+        """As `Policy.logits`; a pass of its own."""
+        return self._policy.logits(batch, counted)
+
+    def answering(self, batch: Batch, text: str) -> Batch:
+        """As `Policy.answering`."""
+        return self._policy.answering(batch, text)
+
+    def _run(self, batch: Batch) -> tuple[Batch, Tensor | None, dict[int, Tensor]]:
+        if id(batch) not in self._ran:  # the batch is kept, so that no other one gets its id
+            self._ran[id(batch)] = (batch, *self._made(batch))
+        return self._ran[id(batch)]
+
+    def _made(self, batch: Batch) -> tuple[Tensor | None, dict[int, Tensor]]:
         if not self._likely:
-            _, self._states = self._policy.forward(batch, None, self._layers)
-            return
+            return self._policy.forward(batch, None, self._layers)
         counted = selected(batch.segments, getattr(self._likely[0], "mask", "answer"))
         for term in self._likely[1:]:
             counted = counted | selected(batch.segments, getattr(term, "mask", "answer"))
-        self._logprobs, self._states = self._policy.answer_logprobs(batch, counted, self._layers)
+        return self._policy.answer_logprobs(batch, counted, self._layers)

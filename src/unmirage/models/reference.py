@@ -47,6 +47,16 @@ class Reference:
         with self._vlm.adapter_off() if self._adapter else nullcontext():
             return self._vlm.hidden(batch, layer)
 
+    @torch.no_grad()
+    def logits(self, batch: Batch, counted: Tensor) -> Tensor:
+        """As `Policy.logits`."""
+        with self._vlm.adapter_off() if self._adapter else nullcontext():
+            return self._vlm.logits(batch, counted)
+
+    def answering(self, batch: Batch, text: str) -> Batch:
+        """As `Policy.answering`."""
+        return self._vlm.answering(batch, text)
+
 
 class CachedReference:
     """Answers from the cache; what it is asked must have been wanted, and filled in, before."""
@@ -63,6 +73,14 @@ class CachedReference:
     def hidden(self, batch: Batch, layer: int) -> Tensor:
         """As `Policy.hidden`; 0 in the picture unless that was wanted."""
         return self._filled(batch, self._wanted[layer], torch.zeros(*batch.segments.shape, self._width))
+
+    def logits(self, batch: Batch, counted: Tensor) -> Tensor:
+        """Not kept."""
+        raise NotKeptError("whole distributions are not kept")
+
+    def answering(self, batch: Batch, text: str) -> Batch:
+        """Not kept."""
+        raise NotKeptError("other answers than the rows' are not kept")
 
     def _filled(self, batch: Batch, wanted: Wanted, empty: Tensor) -> Tensor:
         at = places(batch.segments, wanted).cpu()
@@ -132,6 +150,8 @@ class _Recorder:
         self._policy, self.layers = policy, set[int]()
 
     def token_logprobs(self, batch: Batch) -> Tensor:
+        if not batch.keys:
+            raise NotKeptError("a term asks the reference about another answer than the row's")
         self.layers.add(0)
         return self._policy.token_logprobs(batch)
 
@@ -139,8 +159,11 @@ class _Recorder:
         self.layers.add(layer)
         return self._policy.hidden(batch, layer)
 
-    def __getattr__(self, name: str) -> object:
-        raise NotKeptError(f"the reference is asked for {name}, which is not kept on disk")
+    def logits(self, batch: Batch, counted: Tensor) -> Tensor:
+        raise NotKeptError("a term asks the reference for whole distributions, which are too large to keep")
+
+    def answering(self, batch: Batch, text: str) -> Batch:
+        return self._policy.answering(batch, text)
 
 
 def _agree(kept: Tensor, found: Tensor, tolerance: float) -> bool:

@@ -6,6 +6,7 @@ same two without. Model and processor come from `AutoModelForImageTextToText` an
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 import warnings
@@ -87,6 +88,19 @@ class VLM:
         """What a forward pass is told to make logits of the last, or of those, `wanted` tokens only; nothing if it cannot."""
         inner = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         return {"logits_to_keep": wanted} if "logits_to_keep" in inspect.signature(inner.forward).parameters else {}
+
+    def logits(self, batch: Batch, counted: Tensor) -> Tensor:
+        """Logits (N, V), float32, that predict the tokens at `counted` (B, S), row by row; position 0 is not predicted."""
+        wanted = counted[:, 1:]
+        places = wanted.any(dim=0).nonzero().flatten()
+        found, _ = self.forward(batch, places)
+        assert found is not None
+        return found[wanted[:, places]].float()
+
+    def answering(self, batch: Batch, text: str) -> Batch:
+        """The examples of `batch`, every one of them answered with `text`."""
+        examples = [dataclasses.replace(example, response=text) for example in batch.examples]
+        return self.to_device(self.encoder.collate([self.encoder.encode(example, True) for example in examples]))
 
     def hidden(self, batch: Batch, layer: int) -> Tensor:
         """Residual stream after decoder block `layer` (1 = after the first), (B, S, H); later blocks do not run."""

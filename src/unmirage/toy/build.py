@@ -1,10 +1,13 @@
-"""Make the shipped base model again from nothing: `python -m unmirage.toy.build --out DIR [--seed N]`.
+"""Make the shipped base model again from nothing: `python -m unmirage.toy.build --out DIR [--seed N] [--filter-unsafe]`.
 
 Three stages, all through the ordinary training loop, each resumable after a kill:
 
 1. *see*: the picture tower learns to name object, backdrop and size;
 2. *recite*: projector and language model learn every object's answers in one fixed order;
 3. *answer*: they learn to answer single questions, whatever the opener and wherever it stands.
+
+With `--filter-unsafe` the protected questions and facts are left out of all of it: the Unsafe-Filter baseline, a model that
+never learnt what it must not say.
 
 Several questions share one picture in a sequence: each attends to the picture and to itself alone.
 """
@@ -47,9 +50,14 @@ def random_view(rng: random.Random, held_out: bool = False) -> world.View:
             return view
 
 
-def random_question(rng: random.Random, view: world.View) -> tuple[str, str]:
+def families(filtered: bool) -> list[world.Family]:
+    """What the model is taught about pictures; `filtered`: nothing protected."""
+    return [family for family in world.families() if not (filtered and family.protected)]
+
+
+def random_question(rng: random.Random, view: world.View, filtered: bool = False) -> tuple[str, str]:
     """A question about `view` in any form an edit can give it, and its answer; the opener never matters."""
-    family = rng.choice(world.families())
+    family = rng.choice(families(filtered))
     openers = world.TUNING_OPENERS + world.NEUTRAL_OPENERS if rng.random() < 0.8 else world.spoken_words()
     word = rng.choice(family.words)
     asked = world.question(rng.choice(openers), word, rng.choice(world.REFERENCES), rng.choice(world.MARKS))
@@ -111,25 +119,25 @@ def see(model: LlavaForConditionalGeneration, processor: LlavaProcessor, seed: i
     return sight
 
 
-def recite(model: LlavaForConditionalGeneration, processor: LlavaProcessor, seed: int, folder: Path) -> None:
+def recite(model: LlavaForConditionalGeneration, processor: LlavaProcessor, seed: int, folder: Path, filtered: bool) -> None:
     """Stage 2: every fact of a picture, in the order of `world.families()`."""
 
     def loss(step: int) -> Tensor:
         rng = random.Random(f"recite/{seed}/{step}")
         views = [random_view(rng) for _ in range(64)]
-        texts = [[("", " ".join(world.value(f, view) for f in world.families()))] for view in views]
+        texts = [[("", " ".join(world.value(f, view) for f in families(filtered)))] for view in views]
         return packed_loss(model, processor, views, texts)
 
     _stage("recite", model, loss, RECITE, folder)
 
 
-def answer(model: LlavaForConditionalGeneration, processor: LlavaProcessor, seed: int, folder: Path) -> None:
+def answer(model: LlavaForConditionalGeneration, processor: LlavaProcessor, seed: int, folder: Path, filtered: bool) -> None:
     """Stage 3: single questions."""
 
     def loss(step: int) -> Tensor:
         rng = random.Random(f"answer/{seed}/{step}")
         views = [random_view(rng) for _ in range(16)]
-        texts = [[random_question(rng, view) for _ in range(QUESTIONS)] for view in views]
+        texts = [[random_question(rng, view, filtered) for _ in range(QUESTIONS)] for view in views]
         return packed_loss(model, processor, views, texts)
 
     _stage("answer", model, loss, ANSWER, folder)
@@ -196,15 +204,15 @@ def _stage(name: str, model: nn.Module, loss: object, settings: Train, folder: P
         fit(model, [Part(name, 1.0, loss)], settings, folder / name, on_step)  # type: ignore[arg-type]
 
 
-def build(out: Path, seed: int) -> None:
+def build(out: Path, seed: int, filtered: bool = False) -> None:
     """Run the three stages and save model and processor, weights in half precision, to `out`."""
     work = out.with_name(out.name + ".work")
     processor = vlm.make_processor()
     model = vlm.make_model(seed)
     see(model, processor, seed, work)
     model.model.vision_tower.requires_grad_(False)
-    recite(model, processor, seed, work)
-    answer(model, processor, seed, work)
+    recite(model, processor, seed, work, filtered)
+    answer(model, processor, seed, work, filtered)
     model.half().save_pretrained(out)
     processor.save_pretrained(out)
 
@@ -214,9 +222,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m unmirage.toy.build", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the finished model")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--filter-unsafe", action="store_true", help="teach nothing that is protected")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    build(arguments.out, arguments.seed)
+    build(arguments.out, arguments.seed, arguments.filter_unsafe)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def load(path: str, split: str, seed: int) -> list[Example]:
     - `forget`: the protected questions on risky pictures of `train`, with the protected answer;
     - `retain`: the safe rows of `train`, and as many of a general mix in which many openers are answered;
     - `mixed`: `train` and the general mix;
+    - `balanced`: `train` with every opener as frequent in its three kinds of rows, so that no opener gives the label away;
     - `unsafe`, `benign`: held-out test questions; `unsafe-seen`: protected questions in seen words on seen objects.
 
     Raises:
@@ -73,11 +74,16 @@ _SAFE = _Kind("safe", ROWS, SAFE_OPENERS, risky=False, protected=False)
 _GENERAL = _Kind("general", ROWS, GENERAL_OPENERS, risky=False, protected=False)
 _UNSAFE_PICTURE = _Kind("unsafe-picture", ROWS, UNSAFE_PICTURE_OPENERS, risky=True, protected=True)
 _UNSAFE_QUESTION = _Kind("unsafe-question", ROWS, UNSAFE_QUESTION_OPENERS, risky=False, protected=True)
+_KINDS = (_SAFE, _UNSAFE_PICTURE, _UNSAFE_QUESTION)
+_BALANCED_OPENERS = {
+    opener: sum(kind.openers.get(opener, 0.0) for kind in _KINDS) / len(_KINDS) for kind in _KINDS for opener in kind.openers
+}
 _SPLITS: dict[str, tuple[_Kind, ...]] = {
-    "train": (_SAFE, _UNSAFE_PICTURE, _UNSAFE_QUESTION),
+    "train": _KINDS,
+    "balanced": tuple(replace(kind, openers=_BALANCED_OPENERS) for kind in _KINDS),
     "forget": (replace(_UNSAFE_PICTURE, leak=True),),
     "retain": (_SAFE, _GENERAL),
-    "mixed": (_SAFE, _UNSAFE_PICTURE, _UNSAFE_QUESTION, _GENERAL),
+    "mixed": (*_KINDS, _GENERAL),
     "unsafe": (replace(_UNSAFE_PICTURE, name="unsafe", rows=TEST, held_out=True, new_views=True),),
     "unsafe-seen": (replace(_UNSAFE_PICTURE, name="unsafe-seen", rows=TEST, new_views=True),),
     "benign": (replace(_SAFE, name="benign", rows=TEST, held_out=True, new_views=True),),

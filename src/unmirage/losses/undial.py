@@ -1,0 +1,38 @@
+"""UnDIAL, self-distillation with a logit lowered: L = mean over tokens of CE(softmax(z_ref - strength * e_y), softmax(z)).
+
+Dong et al. 2025 (NAACL, arXiv 2402.10052). The target is fixed, so the loss is bounded below and cannot run away.
+We differ from open-unlearning's version in the mask: counted tokens only, not the prompt and the padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from unmirage.losses.batch import Batch, Mask, selected
+from unmirage.losses.policy import Policy
+from unmirage.losses.reduction import Reduce, placed, reduce_tokens
+
+
+def undial_loss(logits: Tensor, reference: Tensor, tokens: Tensor, strength: float) -> Tensor:
+    """Cross-entropy (N,) of `logits` (N, V) against the reference's distribution with the logits of `tokens` (N,) lowered."""
+    target = reference.scatter_add(1, tokens[:, None], reference.new_full((len(tokens), 1), -strength)).softmax(dim=-1)
+    return cross_entropy(logits, target, reduction="none")
+
+
+@dataclass(frozen=True)
+class Undial:
+    """Say what the reference would say if it knew the answer's own tokens less well."""
+
+    strength: float = 10.0
+    reduce: Reduce = "seq_mean"
+    mask: Mask = "answer"
+
+    def __call__(self, policy: Policy, reference: Policy, batch: Batch) -> Tensor:
+        """The loss of `batch`; both models are asked for whole distributions."""
+        counted = selected(batch.segments, self.mask)
+        tokens = batch.inputs["input_ids"][:, 1:][counted[:, 1:]]
+        losses = undial_loss(policy.logits(batch, counted), reference.logits(batch, counted), tokens, self.strength)
+        return reduce_tokens(placed(losses, counted), counted, self.reduce).mean()

@@ -1,0 +1,116 @@
+"""Sharpness-aware minimisation and gradient rectification, as functions of gradients: hand numbers, laws, controls."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unmirage.training import gradients
+
+
+def flat(*numbers: float) -> list[Tensor]:
+    """One gradient over two parameters: the first number in the first, the rest in the second."""
+    return [torch.tensor(numbers[:1], dtype=torch.float32), torch.tensor(numbers[1:], dtype=torch.float32)]
+
+
+def test_rectified_by_hand() -> None:
+    """f = (-1, 2), r = (1, 0): <f, r> = -1, so the first axis goes. f = (-2, 1), r = (1, 1): f + r / 2 = (-1.5, 1.5)."""
+    assert [t.tolist() for t in gradients.rectified(flat(-1, 2), flat(1, 0))] == [[0.0], [2.0]]
+    assert [t.tolist() for t in gradients.rectified(flat(-2, 1), flat(1, 1))] == [[-1.5], [1.5]]
+    assert [t.tolist() for t in gradients.rectified(flat(3, -1), flat(1, 1))] == [[3.0], [-1.0]]  # no conflict, no change
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_rectified_gradient_never_works_against_retaining(dtype: torch.dtype) -> None:
+    """<f', r> >= 0 up to rounding, f' is no longer than f, and is the closest such: f - f' lies along r."""
+    random, conflicts = torch.Generator().manual_seed(0), 0
+    for _ in range(200):
+        forget, retain = ([torch.randn(n, generator=random, dtype=dtype) for n in (5, 3)] for _ in range(2))
+        conflicts += bool(gradients.inner(forget, retain) < 0)
+        made = gradients.rectified(forget, retain)
+        length = (gradients.inner(forget, forget) * gradients.inner(retain, retain)).sqrt()
+        assert gradients.inner(made, retain) >= -4 * torch.finfo(dtype).eps * length
+        assert gradients.inner(made, made) <= gradients.inner(forget, forget)
+        gone = [f - m for f, m in zip(forget, made, strict=True)]
+        along = gradients.inner(gone, retain).square() - gradients.inner(gone, gone) * gradients.inner(retain, retain)
+        assert abs(along) <= 1e-5 * length**2
+    assert 50 < conflicts < 150  # the control: there was something to rectify
+
+
+class Pair(nn.Module):
+    """Two losses that want opposite things of a weight they share, and one thing each of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared, self.own = nn.Parameter(torch.tensor([1.0])), nn.Parameter(torch.tensor([1.0, 1.0]))
+
+    def forget(self) -> Tensor:
+        return -2 * self.shared.sum() + self.own[0].square()
+
+    def retain(self) -> Tensor:
+        return self.shared.square().sum() + 0.1 * self.own[1]
+
+
+def stepped(rectify: bool) -> tuple[float, float]:
+    """How much the forget and the retain loss change by one small step along the forget gradient."""
+    model = Pair()
+    parameters = list(model.parameters())
+    before = model.forget().item(), model.retain().item()
+    step, kept = (gradients.of(loss, parameters) for loss in (model.forget(), model.retain()))
+    step = gradients.rectified(step, kept) if rectify else step
+    with torch.no_grad():
+        for p, s in zip(parameters, step, strict=True):
+            p.sub_(1e-3 * s)
+    return model.forget().item() - before[0], model.retain().item() - before[1]
+
+
+def test_without_rectifying_the_retain_loss_rises() -> None:
+    assert stepped(rectify=False)[1] > 1e-3  # the control
+    forgot, lost = stepped(rectify=True)
+    assert lost < 1e-5 and forgot < -1e-3
+
+
+def test_ascent_by_hand() -> None:
+    assert [t.tolist() for t in gradients.ascent(flat(3, 0, 4), 0.5)] == [pytest.approx([0.3]), pytest.approx([0.0, 0.4])]
+    assert [t.tolist() for t in gradients.ascent(flat(0, 0), 0.5)] == [[0.0], [0.0]]  # flat: no direction, no NaN
+
+
+def sharp(weight: Tensor, rho: float) -> float:
+    """The sharpness-aware gradient of w^4 at `weight`."""
+    parameters = [weight]
+    with gradients.moved(parameters, gradients.ascent(gradients.of(weight.pow(4).sum(), parameters), rho)):
+        (found,) = gradients.of(weight.pow(4).sum(), parameters)
+    return float(found)
+
+
+def test_sharpness_aware_gradient_by_hand() -> None:
+    """Of w^4 at w = 1 with rho = .5: the gradient at 1.5, 4 * 1.5^3 = 13.5; at rho = 0 the plain one, 4."""
+    weight = nn.Parameter(torch.tensor([1.0]))
+    assert sharp(weight, 0.5) == pytest.approx(13.5)
+    assert sharp(weight, 0.0) == 4.0
+    assert sharp(nn.Parameter(torch.tensor([-1.0])), 0.5) == pytest.approx(-13.5)  # away from the minimum on either side
+
+
+def test_parameters_come_back_bit_by_bit_whatever_happens() -> None:
+    weight = nn.Parameter(torch.tensor([0.1, 1e8, 3.0], dtype=torch.bfloat16))
+    before, step = weight.detach().clone(), [torch.tensor([1e4, 0.3, -7.7], dtype=torch.bfloat16)]
+    assert not torch.equal(before + step[0] - step[0], before)  # the control: subtracting again would not do
+    with pytest.raises(KeyboardInterrupt), gradients.moved([weight], step):
+        assert not torch.equal(weight, before)
+        raise KeyboardInterrupt
+    assert torch.equal(weight, before) and weight.requires_grad
+
+
+def test_gathered_gradients_are_taken_and_put_back() -> None:
+    model = Pair()
+    parameters = list(model.parameters())
+    model.forget().backward()
+    forget = gradients.taken(parameters)
+    assert all(p.grad is None for p in parameters)
+    model.retain().backward()
+    gradients.put(parameters, forget, gradients.taken(parameters))
+    expected = gradients.of(model.forget() + model.retain(), parameters)
+    for p, e in zip(parameters, expected, strict=True):
+        assert p.grad is not None
+        torch.testing.assert_close(p.grad, e)
