@@ -13,16 +13,13 @@ of the processor, which other programs do not lengthen.
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
 import statistics
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
+from meter import Meter
 from shapes import make
 
 from unmirage.attacks.one_word import OneWord
@@ -79,7 +76,7 @@ def score(policy: VLM, examples: list[Example], repeats: int, meter: Meter) -> d
     def full(some: Sequence[Example], size: int) -> torch.Tensor:
         return exact._in_full(policy.encoder.encode_variants(some), opening, size).sum(-1)
 
-    best = meter.best(lambda some, size: full(some, size), examples)
+    best = best_size(meter, lambda some, size: full(some, size), examples)
     engine.score(examples[:2], opening)  # the check of a new model is made once, and not timed
     engine.computed = engine.ordinary = 0
     found = compare(lambda: engine.score(examples, opening), lambda: full(examples, best), repeats, meter)
@@ -100,7 +97,7 @@ def generate(policy: VLM, examples: list[Example], new_tokens: int, meter: Meter
         batches = [some[i : i + size] for i in range(0, len(some), size)]
         return [answer for batch in batches for answer in policy.generate(batch, count)]
 
-    best = meter.best(lambda some, size: full(some, size, 4), examples)
+    best = best_size(meter, lambda some, size: full(some, size, 4), examples)
     engine.generate(examples[:2], 2)
     engine.computed = engine.ordinary = 0
     found = compare(lambda: engine.generate(examples, new_tokens), lambda: full(examples, best), 1, meter)
@@ -132,46 +129,11 @@ def compare(ours: Callable[[], object], theirs: Callable[[], object], repeats: i
             "ours": pairs[0][0][2], "theirs": pairs[0][1][2]}  # fmt: skip
 
 
-class Meter:
-    """Seconds, MiB of memory above what was held before, and the result of a piece of work."""
-
-    def __init__(self, device: torch.device, own: bool) -> None:
-        """`own`: count the seconds of this process only."""
-        self.cuda = device.type == "cuda"
-        self.clock = "process" if own else "wall"
-        self._now = time.process_time if own else time.perf_counter
-
-    def __call__(self, work: Callable[[], Any]) -> tuple[float, int, Any]:
-        """Run `work` once."""
-        held = self._begin()
-        begin = self._now()
-        result = work()
-        if self.cuda:
-            torch.cuda.synchronize()
-        seconds = self._now() - begin
-        top = torch.cuda.max_memory_allocated() >> 20 if self.cuda else _status("VmHWM") >> 10
-        return seconds, top - held, result
-
-    def best(self, work: Callable[[Sequence[Example], int], object], examples: Sequence[Example]) -> int:
-        """The batch size with which `work` takes least time an example; each is tried on one batch."""
-        sizes = [size for size in (SIZES if self.cuda else SIZES[:-1]) if size <= len(examples)] or [len(examples)]
-        work(examples[:1], 1)
-        return min(sizes, key=lambda size: self(lambda: work(examples[:size], size))[0] / size)
-
-    def _begin(self) -> int:
-        gc.collect()
-        if self.cuda:
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-            return torch.cuda.memory_allocated() >> 20
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what the run before has freed
-        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
-        return _status("VmRSS") >> 10
-
-
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith(field)))
+def best_size(meter: Meter, work: Callable[[Sequence[Example], int], object], examples: Sequence[Example]) -> int:
+    """The batch size with which `work` takes least time an example; each is tried on one batch."""
+    sizes = [size for size in (SIZES if meter.cuda else SIZES[:-1]) if size <= len(examples)] or [len(examples)]
+    work(examples[:1], 1)
+    return min(sizes, key=lambda size: meter(lambda: work(examples[:size], size))[0] / size)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ SIDE, PATCH, VOCABULARY = 336, 14, 32_000
 
 SHAPES = {
     "small": {"vision": (256, 4, 4, 1024), "text": (512, 12, 8, 1376)},  # about 73 M parameters, for a CPU
+    "deep": {"vision": (256, 4, 4, 1024), "text": (320, 32, 5, 864)},  # about 64 M parameters in as many blocks as the 7B
     "llava-1.5-7b": {"vision": (1024, 24, 16, 4096), "text": (4096, 32, 32, 11008)},
 }
 """(width, blocks, heads, inner width) of the picture tower and of the language model."""

@@ -7,6 +7,7 @@ would be done).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -42,10 +43,11 @@ class Alignment:
         terms: the summands, in the recipe's order.
         streams: by name.
         reference: "none", "live: ..." or "cache: ...", for people.
+        wanted: what the cache must hold of each stream; empty where there is no cache.
     """
 
     def __init__(self, run: Run) -> None:
-        """Load the model and the data, compute what the cache lacks of the reference, and mark what is trained.
+        """Load the model and the data, and mark what is trained.
 
         Raises:
             ValueError: the recipe names what does not exist, or asks for what cannot be done; one line says which.
@@ -59,14 +61,19 @@ class Alignment:
         runs.note(run, {"device": str(self.policy.device)})
         self.streams = {name: Stream(name, rows, self.policy, r.train.batch_size, r.seed) for name, rows in data.items()}
         self._before = saved.Fingerprint.of(self.policy, self._first())
+        self.wanted: dict[str, list[Wanted]] = {}
         self._asked, self.reference = self._refer()
         self.policy.choose_trained(r.model)
         if r.train.checkpointing:
             self.policy.recompute_activations()
-        self._passes: dict[str, tuple[int, OnePass]] = {}
+        self._passes: dict[str, tuple[int, OnePass, set[int]]] = {}
 
-    def fit(self, look: Callable[[int], None] | None = None) -> None:
-        """Train; goes on from the newest checkpoint in the run folder. `look` is called with the number of steps done."""
+    def fit(self, look: Callable[[int], bool | None] | None = None) -> None:
+        """Train; goes on from the newest checkpoint in the run folder.
+
+        `look` is called with the number of steps done; where it says False, training ends.
+        """
+        self._fill()
         logged = self.run.steps.read()
         with bar(f"{self.run.recipe.name}: train", self._settings.steps) as progress, remembered(self.policy.model):
 
@@ -88,7 +95,7 @@ class Alignment:
             Part(name, t.weight, partial(self._loss, i), t.stream) for i, (name, t) in enumerate(zip(names, specs, strict=True))
         ]
 
-    def prober(self, examples: Sequence[Example], judges: Sequence[Judge | BatchJudge]) -> Callable[[int], None]:
+    def prober(self, examples: Sequence[Example], judges: Sequence[Judge | BatchJudge]) -> Callable[[int], bool]:
         """What looks at the model while it trains."""
         return prober(self.run, self.policy, examples, judges)
 
@@ -103,9 +110,12 @@ class Alignment:
 
     def _loss(self, i: int, k: int) -> Tensor:
         stream = self.run.recipe.terms[i].stream
-        if self._passes.get(stream, (-1,))[0] != k:
-            self._passes[stream] = (k, OnePass(self.policy, self._on(stream)))
-        return self.terms[i](self._passes[stream][1], self._asked, self.streams[stream].batch(k))
+        at, shared, asked = self._passes.get(stream, (-1, None, set[int]()))
+        if shared is None or at != k or i in asked:  # asked again: the weights may have moved
+            shared, asked = OnePass(self.policy, self._on(stream)), set()
+            self._passes[stream] = (k, shared, asked)
+        asked.add(i)
+        return self.terms[i](shared, self._asked, self.streams[stream].batch(k))
 
     def _on(self, stream: str) -> list[Term]:
         return [term for term, spec in zip(self.terms, self.run.recipe.terms, strict=True) if spec.stream == stream]
@@ -131,20 +141,23 @@ class Alignment:
         if how == "live":
             adapter = settings.lora is not None
             return Reference(self.policy, adapter), "live: " + ("the adapter off" if adapter else "a second model in memory")
-        return self._cached(wanted)
-
-    def _cached(self, wanted: dict[str, list[Wanted]]) -> tuple[Policy, str]:
-        cache = ReferenceCache(default_folder(), self.policy.model)
-        count = made = 0
-        steps = self._settings.steps * self._settings.accumulate
-        for name, some in wanted.items():
-            stream = self.streams[name]
-            used = stream.used(steps)
-            made += fill(cache, self.policy, [stream.row(i) for i in used[processes.rank() :: processes.count()]], some)
-            count += len(used) * len(some)
+        self.wanted = wanted
         wants = sorted({want for some in wanted.values() for want in some})
+        self._cache = ReferenceCache(default_folder(), self.policy.model)
         width = self.policy.model.config.get_text_config().hidden_size
-        return CachedReference(cache, wants, width), f"cache: {count} answers in {cache.folder}, {made} of them new"
+        return CachedReference(self._cache, wants, width), f"cache: {self._cache.folder}"
+
+    def _fill(self) -> None:
+        """Compute what the cache lacks of the reference; of several processes each its share."""
+        made = 0
+        with self.policy.adapter_off() if self.run.recipe.model.lora is not None else nullcontext():
+            for name, some in self.wanted.items():
+                stream = self.streams[name]
+                used = stream.used(self._settings.steps * self._settings.accumulate)
+                rows = [stream.row(i) for i in used[processes.rank() :: processes.count()]]
+                made += fill(self._cache, self.policy, rows, some)
+        if self.wanted:
+            self.reference = f"cache: {self._cache.folder}, {made} new answers"
 
 
 def _nothing(step: int) -> None:

@@ -14,8 +14,10 @@ from unmirage.records import Example, Probe, Verdict
 from unmirage.runs import Run
 
 
-def prober(run: Run, policy: VLM, examples: Sequence[Example], judges: Sequence[Judge | BatchJudge]) -> Callable[[int], None]:
+def prober(run: Run, policy: VLM, examples: Sequence[Example], judges: Sequence[Judge | BatchJudge]) -> Callable[[int], bool]:
     """A function of the training step that measures `policy` as it is then, at the recipe's probe steps, into `probes.jsonl`.
+
+    It gives False where an estimate is worse than before training by more than the probe's budget allows.
 
     Args:
         run: whose recipe says when and on what.
@@ -33,9 +35,17 @@ def prober(run: Run, policy: VLM, examples: Sequence[Example], judges: Sequence[
     few = [e for e in examples if e.id in wanted]
     each_step = len(measure(r.name, groups, Judged({}, {judge.question: "" for judge in judges}, {})))
 
-    def look(step: int) -> None:
+    def due(step: int) -> bool:
+        return step in probe.at or (probe.every > 0 and step % probe.every == 0) or (step == 0 and bool(probe.budget))
+
+    def look(step: int) -> bool:
+        if due(step):
+            measured(step)
+        return not due(step) or not overspent(run, step)
+
+    def measured(step: int) -> None:
         taken = {key for key, record in run.probes.read().items() if record.step == step}
-        if step not in probe.at or len(taken) == each_step:
+        if len(taken) == each_step:
             return
         texts: dict[str, str] = {}
         found: list[Verdict] = []
@@ -50,3 +60,25 @@ def prober(run: Run, policy: VLM, examples: Sequence[Example], judges: Sequence[
         run.probes.append(record for record in made if run.probes.key(record) not in taken)
 
     return look
+
+
+def overspent(run: Run, step: int) -> str:
+    """Which estimate is worse at `step` than before training by more than the probe's budget; empty if none is.
+
+    Raises:
+        ValueError: the budget names an estimate that is not measured.
+    """
+    assert run.recipe.train is not None
+    found = run.probes.read().values()
+    for place, allowed in run.recipe.train.probe.budget.items():
+        split, edit, name = [*place.split("/"), "", "", ""][:3]
+        values = {
+            p.step: p.estimate.value for p in found if (p.estimate.split, p.estimate.edit, p.estimate.name) == (split, edit, name)
+        }
+        before, now = values.get(0), values.get(step)
+        if before is None or now is None:
+            raise ValueError(f"train.probe.budget names {place!r}, which the probe does not measure: give split/edit/estimate")
+        worse = before - now if name.startswith("accuracy") else now - before
+        if worse > allowed:
+            return f"{place} went from {before:.3f} to {now:.3f}"
+    return ""

@@ -79,11 +79,17 @@ class Term(OpenTable):
 
 
 class Probe(Table):
-    """A look at the model while it trains: `limit` examples of some edits, after each of the steps in `at`."""
+    """A look at the model while it trains: `limit` examples of some edits, after each of the steps in `at`, and `every` so many.
+
+    `budget` says how much worse than before training an estimate may get, as `"split/edit/name" = share`; past that
+    training stops, and what was there at the last look within the budget is kept.
+    """
 
     at: list[int] = []
+    every: Annotated[int, Field(ge=0)] = 0
     edits: list[str] = ["none"]
     limit: Count = 64
+    budget: dict[str, Share] = {}
 
 
 class Train(Table):
@@ -91,7 +97,8 @@ class Train(Table):
 
     `batch_size` counts a step's rows of each stream, over all processes. `precision = "bf16"` computes in bfloat16 while
     weights and moments keep theirs; `checkpointing` recomputes activations instead of keeping them. `trackers` are
-    accelerate's names.
+    accelerate's names. `sam` is the radius within which the terms of all streams but `keep` are made flat (sharpness-aware
+    minimisation); `project = "gru"` takes from their gradient what would raise the loss on the streams `keep`.
     """
 
     steps: Count
@@ -106,6 +113,9 @@ class Train(Table):
     checkpointing: bool = False
     checkpoint_every: Count = 50
     trackers: list[str] = []
+    sam: Annotated[float, Field(ge=0.0)] = 0.0
+    project: Literal["", "gru"] = ""
+    keep: list[str] = []
     probe: Probe = Probe()
 
 

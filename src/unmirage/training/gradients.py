@@ -13,7 +13,7 @@ Gradients are flat lists, one tensor per parameter; all are seen as one long vec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -75,3 +75,31 @@ def put(parameters: Sequence[Tensor], *gradients: Sequence[Tensor]) -> None:
     """Make `.grad` the sum of `gradients`."""
     for p, parts in zip(parameters, zip(*gradients, strict=True), strict=True):
         p.grad = torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]
+
+
+class Kept:
+    """Gradients of a step in two heaps: of the streams that are kept, and of all others, which are made to respect them."""
+
+    def __init__(self, parameters: Sequence[Tensor], rho: float, project: bool) -> None:
+        """`rho` is the radius of sharpness-aware minimisation, 0 for none; `project` rectifies."""
+        self._parameters, self._rho, self._project = list(parameters), rho, project
+        self._heaps: dict[bool, list[Tensor] | None] = {True: None, False: None}
+
+    def add(self, backward: Callable[[], object], keep: bool) -> None:
+        """Run `backward`, which leaves a gradient in `.grad`, and take that; other streams' once more, uphill from here."""
+        taken(self._parameters)
+        backward()
+        found = taken(self._parameters)
+        if self._rho and not keep:
+            with moved(self._parameters, ascent(found, self._rho)):
+                backward()
+            found = taken(self._parameters)
+        before = self._heaps[keep]
+        self._heaps[keep] = found if before is None else [a + b for a, b in zip(before, found, strict=True)]
+
+    def settle(self, average: Callable[[list[Tensor]], list[Tensor]]) -> None:
+        """Put into `.grad` what the optimiser shall see; `average` makes a heap the mean over all processes."""
+        kept, other = (None if heap is None else average(heap) for heap in (self._heaps[True], self._heaps[False]))
+        if kept is not None and other is not None and self._project:
+            other = rectified(other, kept)
+        put(self._parameters, *[heap for heap in (kept, other) if heap is not None])

@@ -9,8 +9,9 @@ undisturbed one. With several processes each computes its share of every batch, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from unmirage.recipe import Train
-from unmirage.training import checkpoints
+from unmirage.training import checkpoints, gradients
+
+GOOD = "good"
+"""In the folder of checkpoints: the newest that was looked at and found within the probe's budget."""
 
 
 class NoWorkError(RuntimeError):
@@ -66,7 +70,7 @@ def fit(
     settings: Train,
     folder: Path,
     on_step: Callable[[Progress], None],
-    before_step: Callable[[int], None] = lambda step: None,
+    before_step: Callable[[int], bool | None] = lambda step: None,
 ) -> None:
     """Train the parameters of `model` that require gradients, in place.
 
@@ -77,50 +81,97 @@ def fit(
         folder: where checkpoints live; if one is there, training goes on from it.
         on_step: called after every finished step.
         before_step: called with the number of steps done so far, before the first step and after each, in
-            evaluation mode; for probes. After a resume it is called again for the step resumed at.
+            evaluation mode; for probes. After a resume it is called again for the step resumed at. If it says False
+            training ends, with the weights of the last time that it did not.
 
     Raises:
+        ValueError: `sam` or `project` without a stream to keep.
         NoWorkError: no parameter is trainable, a loss is not finite, or a step has no gradient at all.
     """
-    accelerator = _accelerator(model, settings, folder)
+    if (settings.sam or settings.project) and not {part.group for part in parts} & set(settings.keep):
+        raise ValueError("[train] sam and project need the streams that are to be kept: keep = ['retain'], for example")
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trained:
         raise NoWorkError("nothing to train: no parameter of the model requires gradients; see [model] train in the recipe")
+    accelerator = _accelerator(model, settings, folder)
     optimizer = torch.optim.AdamW(list(trained.values()), lr=settings.lr, weight_decay=settings.weight_decay)
     start = checkpoints.load(folder, trained, optimizer)
     accelerator.wait_for_everyone()
-    groups = [[part for part in parts if part.group == group] for group in dict.fromkeys(part.group for part in parts)]
-    for step in range(start, settings.steps):
+    stepper = _Stepper(accelerator, settings, parts, trained, optimizer)
+    for step in range(start, settings.steps + 1):
         model.eval()
-        before_step(step)
+        if before_step(step) is False:
+            checkpoints.load(folder / GOOD, trained, optimizer)
+            break
+        if settings.probe.budget:
+            checkpoints.save(folder / GOOD, step, trained, optimizer)
+        if step == settings.steps:
+            break
         model.train()
-        for group in optimizer.param_groups:
-            group["lr"] = rate(settings, step)
-        losses = {part.name: 0.0 for part in parts}
-        for micro in range(settings.accumulate):
-            for some in groups:
-                with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-                    found = [part.loss(step * settings.accumulate + micro) for part in some]
-                for part, loss in zip(some, found, strict=True):
-                    losses[part.name] += _finite(loss, part.name, step) / settings.accumulate
-                total = torch.stack([loss * part.weight for part, loss in zip(some, found, strict=True)]).sum()
-                accelerator.backward(total / settings.accumulate)
-        _average(accelerator, list(trained.values()))
-        norm = float(nn.utils.clip_grad_norm_(list(trained.values()), settings.clip or math.inf))
-        if norm == 0.0 or not math.isfinite(norm):
-            raise NoWorkError(f"training step {step + 1} did no work: its gradient norm is {norm}")
-        optimizer.step()
-        optimizer.zero_grad()
-        done = step + 1
-        if done == settings.steps or done % settings.checkpoint_every == 0:
-            checkpoints.save(folder, done, trained, optimizer)
-        losses = {name: _mean(accelerator, value) for name, value in losses.items()}
-        told = Progress(done, settings.steps, losses, norm, rate(settings, step))
-        accelerator.log({f"loss/{name}": value for name, value in losses.items()} | {"gradient norm": norm}, step=done)
-        on_step(told)
+        done = stepper(step)
+        if done.step == settings.steps or done.step % settings.checkpoint_every == 0:
+            checkpoints.save(folder, done.step, trained, optimizer)
+        on_step(done)
     accelerator.end_training()
     model.eval()
-    before_step(settings.steps)
+
+
+@dataclass(frozen=True)
+class _Stepper:
+    """One step of training after the other."""
+
+    accelerator: Accelerator
+    settings: Train
+    parts: Sequence[Part]
+    trained: Mapping[str, nn.Parameter]
+    optimizer: torch.optim.Optimizer
+
+    def __call__(self, step: int) -> Progress:
+        """Do 0-based `step`."""
+        settings, parameters = self.settings, list(self.trained.values())
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate(settings, step)
+        losses = self._gradient(step, parameters)
+        norm = float(nn.utils.clip_grad_norm_(parameters, settings.clip or math.inf))
+        if norm == 0.0 or not math.isfinite(norm):
+            raise NoWorkError(f"training step {step + 1} did no work: its gradient norm is {norm}")
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        losses = {name: _mean(self.accelerator, value) for name, value in losses.items()}
+        told = {f"loss/{name}": value for name, value in losses.items()} | {"gradient norm": norm}
+        self.accelerator.log(told, step=step + 1)
+        return Progress(step + 1, settings.steps, losses, norm, rate(settings, step))
+
+    def _gradient(self, step: int, parameters: list[nn.Parameter]) -> dict[str, float]:
+        """Leave the step's gradient in `.grad`; the losses that it is the gradient of."""
+        settings, losses = self.settings, {part.name: 0.0 for part in self.parts}
+        plain = not (settings.sam or settings.project)
+        heaps = gradients.Kept(parameters, settings.sam, settings.project == "gru")
+        groups = [[part for part in self.parts if part.group == group] for group in dict.fromkeys(p.group for p in self.parts)]
+        for k in range(step * settings.accumulate, (step + 1) * settings.accumulate):
+            for some in groups:
+                seen: dict[str, float] = {}
+                backward = partial(self._backward, some, step, k, seen)
+                if plain:
+                    backward()
+                else:
+                    heaps.add(backward, some[0].group in settings.keep)
+                for name, value in seen.items():
+                    losses[name] += value / settings.accumulate
+        if plain:
+            _average_gradients(self.accelerator, parameters)
+        else:
+            heaps.settle(partial(_averaged, self.accelerator))
+        return losses
+
+    def _backward(self, some: Sequence[Part], step: int, k: int, seen: dict[str, float]) -> None:
+        """Backward through one group on micro-step `k`; its losses go to `seen`, those of the first time."""
+        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            found = [part.loss(k) for part in some]
+        for part, loss in zip(some, found, strict=True):
+            seen.setdefault(part.name, _finite(loss, part.name, step))
+        total = torch.stack([loss * part.weight for part, loss in zip(some, found, strict=True)]).sum()
+        self.accelerator.backward(total / self.settings.accumulate)
 
 
 def _accelerator(model: nn.Module, settings: Train, folder: Path) -> Accelerator:
@@ -132,14 +183,21 @@ def _accelerator(model: nn.Module, settings: Train, folder: Path) -> Accelerator
     return made
 
 
-def _average(accelerator: Accelerator, trained: Sequence[nn.Parameter]) -> None:
-    """Make the gradients of all processes their mean, in one message. A parameter without a gradient has none anywhere."""
+def _average_gradients(accelerator: Accelerator, trained: Sequence[nn.Parameter]) -> None:
+    """Make the gradients of all processes their mean. A parameter without a gradient has none anywhere."""
+    if accelerator.num_processes > 1:
+        moved = [parameter.grad for parameter in trained if parameter.grad is not None]
+        for gradient, mean in zip(moved, _averaged(accelerator, moved), strict=True):
+            gradient.copy_(mean)
+
+
+def _averaged(accelerator: Accelerator, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The mean over all processes of each of `tensors`, in one message."""
     if accelerator.num_processes == 1:
-        return
-    moved = [parameter.grad for parameter in trained if parameter.grad is not None]
-    flat = accelerator.reduce(torch.cat([gradient.flatten() for gradient in moved]), "mean")
-    for gradient, part in zip(moved, flat.split([gradient.numel() for gradient in moved]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+        return list(tensors)
+    flat = accelerator.reduce(torch.cat([tensor.flatten() for tensor in tensors]), "mean")
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def _mean(accelerator: Accelerator, value: float) -> float:
