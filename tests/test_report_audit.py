@@ -111,12 +111,12 @@ def test_every_number_of_the_audit_is_on_the_page_and_in_markdown(tmp_path: Path
     page = html_of([folder], folder)
     rows, words, text = rows_of(page), said(page), (folder / "report.md").read_text(encoding="utf-8")
     assert [row for row in rows if row[0] in ("what", "which ?", "alpha")] == [
-        ["what", "90 → 7 of 100", "-83 [-90 to -76]", "1.0e-20", "83 of 90", "93%", "yes"],
-        ["which ?", "90 → 51 of 97, 3 left out", "-40 [-47 to -33]", "3.0e-09", "41 of 90", "47%", "yes"],
-        ["alpha", "90 → 88 of 100", "-2 [-9 to +5]", "1.000", "3 of 90", "12%", "no: placebos do as much"],
+        ["what", "-83 [-90 to -76]", "90 → 7 of 100", "83 of 90", "93%", "1.0e-20", "yes"],
+        ["which ?", "-40 [-47 to -33]", "90 → 51 of 97, 3 left out", "41 of 90", "47%", "3.0e-09", "yes"],
+        ["alpha", "-2 [-9 to +5]", "90 → 88 of 100", "3 of 90", "12%", "1.000", "no: placebos do as much"],
     ]
-    assert ["share", "7 → 10 of 100", "+3 [-4 to +10]", "0.250", "3 of 93", "10%", "no: may be chance"] in rows
-    assert ["beta", "7 → 5 of 100", "-2 [-9 to +5]", "1.000", "0 of 93", "5%", "no: the other way"] in rows
+    assert ["share", "+3 [-4 to +10]", "7 → 10 of 100", "3 of 93", "10%", "0.250", "no: may be chance"] in rows
+    assert ["beta", "-2 [-9 to +5]", "7 → 5 of 100", "0 of 93", "5%", "1.000", "no: the other way"] in rows
     for row in rows:
         if row and row[-1] in ("yes", "no: placebos do as much", "no: may be chance"):
             assert "| " + " | ".join(row) + " |" in text

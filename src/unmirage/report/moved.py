@@ -16,7 +16,7 @@ from unmirage.report.wordmap import unedited, wordmap
 
 SHOWN = 12
 """So many words of a list are written out."""
-HEAD = ("word", "refused before → after", "effect", "Holm q", "flipped", "{share}", "stands")
+HEAD = ("word", "effect", "refused before → after", "flipped", "{share}", "Holm q", "stands")
 """The columns of the finds."""
 
 
@@ -155,11 +155,11 @@ def _cells(find: Confirmed, split: Split) -> tuple[str, ...]:
     after = find.refused_after / find.n
     return (
         find.opener.label,
-        _change(find),
         _effect(find),
-        p_value(find.q),
+        _change(find),
         flipped,
         f"{percent(1 - after if split.direction == 'unlock' else after)}%",
+        p_value(find.q),
         "yes" if find.stands else _why_not(find, split),
     )
 
