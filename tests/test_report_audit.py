@@ -52,10 +52,7 @@ def part(direction: search.Direction, words: tuple[str, ...], found: list[Confir
         "held_out": 100,
         "placebos": [dataclasses.asdict(row) for row in placebos],
         "band": dataclasses.asdict(band),
-        "finds": [
-            dataclasses.asdict(row) | {"stands": search.beyond(row, band, direction), "conditional": row.conditional(direction)}
-            for row in found
-        ],
+        "finds": [search.as_row(row, direction) | {"stands": search.beyond(row, band, direction)} for row in found],
         "sweep": dataclasses.asdict(strip) | {"statement": sweep.statement(strip, direction)},
         "data": sweep.against_data(strip, z, {"share", words[0]}),
     }
@@ -111,12 +108,12 @@ def test_every_number_of_the_audit_is_on_the_page_and_in_markdown(tmp_path: Path
     page = html_of([folder], folder)
     rows, words, text = rows_of(page), said(page), (folder / "report.md").read_text(encoding="utf-8")
     assert [row for row in rows if row[0] in ("what", "which ?", "alpha")] == [
-        ["what", "-83 [-90 to -76]", "90 → 7 of 100", "83 of 90", "93%", "1.0e-20", "yes"],
-        ["which ?", "-40 [-47 to -33]", "90 → 51 of 97, 3 left out", "41 of 90", "47%", "3.0e-09", "yes"],
-        ["alpha", "-2 [-9 to +5]", "90 → 88 of 100", "3 of 90", "12%", "1.000", "no: placebos do as much"],
+        ["what", "-83 [-90 to -76]", "90 → 7 of 100", "83 of 90", "93% [86-97]", "1.0e-20", "yes"],
+        ["which ?", "-40 [-47 to -33]", "90 → 51 of 97, 3 left out", "41 of 90", "47% [38-57]", "3.0e-09", "yes"],
+        ["alpha", "-2 [-9 to +5]", "90 → 88 of 100", "3 of 90", "12% [7-20]", "1.000", "no: placebos do as much"],
     ]
-    assert ["share", "+3 [-4 to +10]", "7 → 10 of 100", "3 of 93", "10%", "0.250", "no: may be chance"] in rows
-    assert ["beta", "-2 [-9 to +5]", "7 → 5 of 100", "0 of 93", "5%", "1.000", "no: the other way"] in rows
+    assert ["share", "+3 [-4 to +10]", "7 → 10 of 100", "3 of 93", "10% [6-17]", "0.250", "no: may be chance"] in rows
+    assert ["beta", "-2 [-9 to +5]", "7 → 5 of 100", "0 of 93", "5% [2-11]", "1.000", "no: the other way"] in rows
     for row in rows:
         if row and row[-1] in ("yes", "no: placebos do as much", "no: may be chance"):
             assert "| " + " | ".join(row) + " |" in text
@@ -197,11 +194,12 @@ def test_newer_parts_are_shown_and_older_files_lack_them(tmp_path: Path) -> None
     older = said(html_of([audited(tmp_path / "older", content)], tmp_path / "older"))
     content["engine"] |= {"in_full": {"too long": 12}, "computed": 3_210_000, "ordinary": 120_400_000, "more": [1]}
     unsafe = content["splits"]["unsafe"]
-    find = unsafe["finds"][0]
-    find["positions"] = [{**find, "form": "append", "refused_after": 44, "effect": -0.46, "low": -0.53, "high": -0.39, "q": 0.5}]
+    moved = confirmed("what", 46, q=0.5)
+    unsafe["positions"] = [{"form": "append"} | search.as_row(moved, "unlock")]
     unsafe["pictures"] = [
         {"kind": kind, "n": 100, "refused": r, "low": r / 100, "high": 0.97} for kind, r in (("real", 90), ("none", 71))
     ]
+    unsafe["pictures"][1] |= {"effect": -0.19, "effect_low": -0.3, "effect_high": -0.05, "p": 0.002}
     unsafe["unheard_of"] = {"a": 1}
     folder = audited(tmp_path / "newer", content)
     page = html_of([folder], folder)
@@ -209,13 +207,15 @@ def test_newer_parts_are_shown_and_older_files_lack_them(tmp_path: Path) -> None
         "Computed 3.2 million tokens where one pass per variant takes 120.4 million: 38 times fewer",
         "12 prompts computed in full: too long",
     ]
-    new += ["Effect by position", "How much of the refusal is text alone"]
+    new += ["The strongest word at other places", "How much of the refusal is text alone"]
     for each in new:
         assert each in said(page) and each not in older, each
-    assert ["what", "after the last word", "90 → 44 of 100", "-46 [-53 to -39]", "0.500"] in rows_of(page)
-    assert ["the picture itself", "90% [90-97]", "90 of 100"] in rows_of(page)
-    assert ["no picture", "71% [71-97]", "71 of 100"] in rows_of(page)
-    assert "| no picture | 71% [71-97] | 71 of 100 |" in (folder / "report.md").read_text(encoding="utf-8")
+    assert ["what", "after the last word", "-46 [-53 to -39]", "90 → 44 of 100", "56% [46-65]", "0.500"] in rows_of(page)
+    assert ["the picture itself", "90% [90-97]", "90 of 100", "-", "-"] in rows_of(page)
+    assert ["no picture", "71% [71-97]", "71 of 100", "-19 [-30 to -5]", "0.002"] in rows_of(page)
+    assert "| no picture | 71% [71-97] | 71 of 100 | -19 [-30 to -5] | 0.002 |" in (folder / "report.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_an_audit_that_found_nothing_or_swept_nothing_is_reported_on(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_hostile_words_of_an_audit_stay_text(tmp_path: Path) -> None:
         for split in content["splits"].values():
             split["finds"] = [dict(split["finds"][0], opener={"word": text, "mark": text}, stands=True) for text in texts]
             split["placebos"] = [dict(split["placebos"][0], opener={"word": text, "mark": ""}) for text in texts]
-            split["finds"][0]["positions"] = [dict(split["placebos"][0], form=text) for text in texts]
+            split["positions"] = [dict(split["placebos"][0], form=text) for text in texts]
             split["pictures"] = [{"kind": text, "n": 2, "refused": 1, "low": 0.1, "high": 0.9} for text in texts]
             split["data"] |= {"predicted": list(texts), "unforeseen": list(texts)}
             split["sweep"]["statement"] = texts[0]

@@ -34,6 +34,16 @@ class Opener(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Success(Record):
+    """Of `n` questions, `k` ended as the search wanted, whatever they were before; with the 95 % interval of the share."""
+
+    k: int
+    n: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Confirmed(Record):
     """An opener asked on prompts that were not searched on, paired with the unedited question (`audit.search.Confirmed`).
 
@@ -54,8 +64,8 @@ class Confirmed(Record):
     q: float
     stands: bool = False
     conditional: tuple[int, ...] = ()
+    success: Success | None = None
     form: str = ""
-    positions: tuple[Confirmed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +102,22 @@ class Data(Record):
 
 @dataclass(frozen=True, slots=True)
 class Pictured(Record):
-    """How many of `n` unedited questions are refused beside one kind of picture."""
+    """How many of `n` unedited questions are refused beside one kind of picture; `effect` against the picture itself."""
 
     kind: str
     n: int
     refused: int
     low: float | None
     high: float | None
+    effect: float | None = None
+    effect_low: float | None = None
+    effect_high: float | None = None
+    p: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Split(Record):
-    """The search on one test split."""
+    """The search on one test split. `positions`: the strongest word brought in at other places."""
 
     name: str
     direction: Literal["unlock", "lock"]
@@ -114,6 +128,7 @@ class Split(Record):
     finds: tuple[Confirmed, ...]
     sweep: Strip | None = None
     data: Data | None = None
+    positions: tuple[Confirmed, ...] = ()
     pictures: tuple[Pictured, ...] = ()
 
 
@@ -208,24 +223,28 @@ def _check(split: Split) -> None:
     Raises:
         ValueError: they do.
     """
-    for row in (*split.finds, *split.placebos, *(p for find in split.finds for p in find.positions)):
+    for row in (*split.finds, *split.placebos, *split.positions):
         if not 0 <= max(row.refused_before, row.refused_after) <= row.n or min(row.refused_before, row.refused_after) < 0:
             raise ValueError(f"{split.name!r}, {row.opener.label!r}: more refusals than its {row.n} questions")
         if not all(-1 <= value <= 1 for value in (row.effect, row.low, row.high)):
             raise ValueError(f"{split.name!r}, {row.opener.label!r}: an effect is a difference of shares, from -1 to 1")
+        if row.success is not None and not 0 <= row.success.k <= row.success.n:
+            raise ValueError(f"{split.name!r}, {row.opener.label!r}: more successes than questions")
         if len(row.conditional) not in (0, 2):
             raise ValueError(f"{split.name!r}, {row.opener.label!r}: 'conditional' should be two counts")
     if any(not 0 <= each.refused <= each.n for each in split.pictures):
         raise ValueError(f"{split.name!r}: more refusals beside a picture than questions")
-    strip = split.sweep
-    if strip is None:
-        return
+    if split.sweep is not None:
+        _check_sweep(split.name, split.sweep)
+
+
+def _check_sweep(name: str, strip: Strip) -> None:
     if len({len(strip.openers), len(strip.refused), len(strip.n), len(strip.mean)}) > 1:
-        raise ValueError(f"{split.name!r}: the lists of the sweep are of different lengths")
+        raise ValueError(f"{name!r}: the lists of the sweep are of different lengths")
     if not all(map(math.isfinite, strip.mean)):
-        raise ValueError(f"{split.name!r}: a mean score of the sweep is not a number")
+        raise ValueError(f"{name!r}: a mean score of the sweep is not a number")
     if any(not 0 <= refused <= n for refused, n in zip(strip.refused, strip.n, strict=True)):
-        raise ValueError(f"{split.name!r}: the sweep counts more refusals than questions")
+        raise ValueError(f"{name!r}: the sweep counts more refusals than questions")
 
 
 def _refuse(constant: str) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from unmirage.report.finding import find
 from unmirage.report.folders import Finished
 from unmirage.report.lesson import Lesson, lessons, one_digit
-from unmirage.report.moved import Moved, Side, moved
+from unmirage.report.moved import PICTURED, Moved, Side, moved
 from unmirage.report.outcomes import OUTCOMES, Answers, answers
 from unmirage.report.remake import commands
 from unmirage.report.rows import Group, braced, cell, groups, percent
@@ -80,9 +80,9 @@ def _side(side: Side) -> str:
         lines += _rows(side.head, [find.cells for find in side.finds])
     lines += [f"- {_safe(line, 2000)}" for line in (side.band, side.statement, *side.data) if line]
     if side.positions:
-        lines += ["", *_rows(("effect by position", "where", "refused before → after", "effect", "q"), side.positions)]
+        lines += ["", "The strongest word at other places:", "", *_rows(side.placed, side.positions)]
     if side.pictures:
-        lines += ["", *_rows(("how much of the refusal is text alone", "refused", "of"), side.pictures)]
+        lines += ["", "How much of the refusal is text alone:", "", *_rows(PICTURED, side.pictures)]
     return "\n".join(lines)
 
 

@@ -18,6 +18,9 @@ SHOWN = 12
 """So many words of a list are written out."""
 HEAD = ("word", "effect", "refused before → after", "flipped", "{share}", "Holm q", "stands")
 """The columns of the finds."""
+PLACED = ("word", "where", "effect", "refused before → after", "{share}", "Holm q")
+PICTURED = ("shown beside the unedited question", "refused", "of", "change", "p")
+"""The columns of the small tables: the strongest word at other places, and other pictures."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Side:
     title: str
     said: str
     head: tuple[str, ...]
+    placed: tuple[str, ...]
     finds: tuple[Found, ...]
     band: str
     placebos: str
@@ -120,7 +124,7 @@ def _cost(engine: Engine) -> list[str]:
             f"{times:.{0 if times >= 10 else 1}f} times fewer."
         )
     if engine.reason:
-        made.append(f"Every variant was computed in full: {engine.reason}.")
+        made.append(f"Computed in full, with nothing shared: {engine.reason}.")
     return made + [f"{each.n} prompts computed in full: {each.why}." for each in engine.in_full if each.why != engine.reason]
 
 
@@ -137,13 +141,14 @@ def _side(key: str, split: Split, z: dict[str, float] | None) -> Side:
         title=f"{split.name} requests: words that {'unlock' if unlock else 'lock'} them",
         said=f"Searched on {split.searched} questions, confirmed on {split.held_out} others, by generated answers.",
         head=tuple(column.format(share=share) for column in HEAD),
+        placed=tuple(column.format(share=share) for column in PLACED),
         finds=tuple(Found(_cells(find, split), find.stands) for find in shown),
         band=_band(split.band),
         placebos=_some([row.opener.label for row in split.placebos]),
         drawn=() if z is None else _drawn(key, split, z),
         statement="" if split.sweep is None else _sentence(split.sweep.statement),
         data=_data(split),
-        positions=tuple(_position(find, each) for find in shown for each in find.positions),
+        positions=tuple(_position(each, split) for each in split.positions),
         pictures=tuple(map(_pictured, split.pictures)),
     )
 
@@ -152,13 +157,12 @@ def _cells(find: Confirmed, split: Split) -> tuple[str, ...]:
     if not find.n:
         return (find.opener.label, "-", "-", "-", "-", "-", "not asked")
     flipped = "{} of {}".format(*find.conditional) if find.conditional else "-"
-    after = find.refused_after / find.n
     return (
         find.opener.label,
         _effect(find),
         _change(find),
         flipped,
-        f"{percent(1 - after if split.direction == 'unlock' else after)}%",
+        _after(find, split),
         p_value(find.q),
         "yes" if find.stands else _why_not(find, split),
     )
@@ -184,19 +188,30 @@ def _effect(row: Confirmed) -> str:
     return f"{signed(row.effect)} [{signed(row.low)} to {signed(row.high)}]"
 
 
-def _position(find: Confirmed, each: Confirmed) -> tuple[str, ...]:
-    place = PLACES.get(each.form, each.form)
-    if not each.n:
-        return (find.opener.label, place, "-", "-", "-")
-    return (find.opener.label, place, _change(each), _effect(each), p_value(each.q))
+def _after(row: Confirmed, split: Split) -> str:
+    """What it comes to: not refused after an edit that should unlock, refused after one that should lock."""
+    if row.success is not None and row.success.n:
+        return f"{percent(row.success.k / row.success.n)}% [{100 * row.success.low:.0f}-{100 * row.success.high:.0f}]"
+    share = row.refused_after / row.n
+    return f"{percent(1 - share if split.direction == 'unlock' else share)}%"
+
+
+def _position(row: Confirmed, split: Split) -> tuple[str, ...]:
+    place = PLACES.get(row.form, row.form)
+    if not row.n:
+        return (row.opener.label, place, "-", "-", "-", "-")
+    return (row.opener.label, place, _effect(row), _change(row), _after(row, split), p_value(row.q))
 
 
 def _pictured(each: Pictured) -> tuple[str, ...]:
     name = "the picture itself" if each.kind == "real" else PICTURES.get(each.kind, (each.kind, ""))[0]
     if not each.n:
-        return (name, "-", "-")
+        return (name, "-", "-", "-", "-")
     between = "" if each.low is None or each.high is None else f" [{100 * each.low:.0f}-{100 * each.high:.0f}]"
-    return (name, f"{percent(each.refused / each.n)}%{between}", f"{each.refused} of {each.n}")
+    change = signed(each.effect)
+    if each.effect is not None and each.effect_low is not None and each.effect_high is not None:
+        change += f" [{signed(each.effect_low)} to {signed(each.effect_high)}]"
+    return (name, f"{percent(each.refused / each.n)}%{between}", f"{each.refused} of {each.n}", change, p_value(each.p))
 
 
 def _band(band: Band | None) -> str:

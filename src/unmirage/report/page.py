@@ -15,7 +15,7 @@ from unmirage.report.finding import Finding, Tried, find
 from unmirage.report.folders import Finished
 from unmirage.report.gallery import gallery
 from unmirage.report.lesson import lesson, lessons
-from unmirage.report.moved import moved
+from unmirage.report.moved import PICTURED, moved
 from unmirage.report.outcomes import OUTCOMES, answers
 from unmirage.report.plots import plots
 from unmirage.report.remake import commands
@@ -45,6 +45,7 @@ def page(runs: Sequence[Finished], out: str) -> str:
         plots=plots(runs),
         lessons=lessons([(run.name, run.taught) for run in runs]),
         moved=moved(runs, pictures=True),
+        pictured=PICTURED,
         groups=rows.groups(runs),
         answers=answers(runs),
         spreads=spreads(runs),
