@@ -7,6 +7,7 @@ an error that names the example. The base of the toy world shows that the model 
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,11 @@ from unmirage import questions, recipe
 from unmirage.attacks.picture import Picture, deranged
 from unmirage.attacks.prefill import Prefill, begun
 from unmirage.attacks.typographic import CARRIERS, Typographic
-from unmirage.datasets import drawn, pictures
+from unmirage.datasets import drawn, jsonl, pictures, table
+from unmirage.forgetset import ForgetSet, write
 from unmirage.judges.refusal import is_refusal
 from unmirage.models import vlm
-from unmirage.records import Example, from_dict, to_dict
+from unmirage.records import Example, from_dict, to_dict, write_lines
 from unmirage.toy import splits, world
 from unmirage.toy.vlm import make_model, make_processor
 
@@ -97,6 +99,33 @@ def test_drawn_pictures_lie_nowhere(tmp_path: Path) -> None:
     made = [*Picture()(DOG), *Picture("noise")(DOG), *Typographic()(DOG), DOG]
     assert pictures.rooted(made, str(tmp_path)) == made
     assert pictures.check(made) == []
+
+
+def test_a_reference_that_is_no_path_comes_back_from_every_file_as_it_was(tmp_path: Path) -> None:
+    """Control: a path is taken to lie beside the file, by every reader."""
+    drawn_ones = [e.image for e in [*Picture()(DOG), *Picture("noise")(DOG), *Typographic()(DOG)]]
+    images = [*drawn_ones, "text:" + "a" * 500, DOG.image, "zip:x.zip#a/b.png", "parquet:x.parquet#3/image"]
+    examples = [dataclasses.replace(DOG, id=str(i), image=image) for i, image in enumerate([*images, "dog.png", None])]
+    sets = tmp_path / "sets"
+    file = sets / "rows.jsonl"
+    file.parent.mkdir()
+    file.write_text(write_lines(examples))
+    back = [example.image for example in jsonl.load(str(file), "", 0)]
+    assert back == [*images, str(sets / "dog.png"), None]
+    fields = [{"prompt": e.prompt, "image": e.image} for e in examples]
+    (sets / "table.json").write_text(json.dumps(fields))
+    assert [example.image for example in table.load(str(sets / "table.json"), "", 0)] == back
+
+
+def test_a_forget_set_names_its_pictures_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn pictures are left alone; files, and the files that hold pictures, get absolute paths."""
+    monkeypatch.chdir(tmp_path)
+    images = ["blank:3x4", "noise:3x4:7", "text:Share%20it.", DOG.image, "dog.png", "zip:x.zip#a//b.png", "/y/z.png"]
+    rows = tuple(dataclasses.replace(DOG, id=str(i), image=image) for i, image in enumerate(images))
+    write(ForgetSet(rows, (), (), (), {}), tmp_path / "sets")
+    monkeypatch.chdir("/")
+    back = [example.image for example in jsonl.load(str(tmp_path / "sets" / "forget.jsonl"), "", 0)]
+    assert back == [*images[:4], str(tmp_path / "dog.png"), f"zip:{tmp_path}/x.zip#a//b.png", "/y/z.png"]
 
 
 def test_size_is_read_without_decoding(tmp_path: Path) -> None:

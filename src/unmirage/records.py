@@ -49,7 +49,7 @@ class Edit(Record):
 class Example(Record):
     """One question about one picture.
 
-    `image` is an image reference (a path, or `toy:...`), `response` the text to learn or to forget, `answers` what a
+    `image` is an image reference (what `datasets.pictures` opens), `response` the text to learn or to forget, `answers` what a
     correct (for an unsafe request: a harmful) answer contains. `unsafe` is ground truth about the request.
     """
 

@@ -175,7 +175,7 @@ def measured(run: Run) -> None:
         texts = {i: completion.text for i, completion in run.completions.read().items()}
         seen = spread(run.recipe.name, groups, texts, DETECTORS, run.recipe.partial)
         runs.write_json(run.spread, {name: [to_dict(e) for e in estimates] for name, estimates in seen.items()})
-    words = {a.name: " / ".join(map(str, a.settings.get("words", [a.settings.get("mark", "")]))) for a in run.recipe.attacks}
+    words = {spec.name: _brought_in(spec) for spec in run.recipe.attacks}
     effects = [e for e in _words(run) if e.basis == "data"] + word_effects(groups, found.scores, words) + _searched(run)
     runs.write_whole(run.words, write_lines(effects))
 
@@ -216,6 +216,14 @@ def everything(run: Run) -> None:
     align(run)
     evaluate(run)
     report([run.folder], run.folder)
+
+
+def _brought_in(spec: recipe.Attack) -> str:
+    """What an attack brings in, as its paired effect is named: words, the kind of a picture, how the answer begins; its mark."""
+    attack = recipe.build("attack", ATTACKS, spec.attack, spec.settings)
+    given = dataclasses.asdict(attack)  # type: ignore[call-overload]  # every attack is a dataclass
+    what = next((given[name] for name in ("words", "openers", "word", "to", "text") if given.get(name)), "")
+    return f"{what if isinstance(what, str) else ' / '.join(what)} {given.get('mark', '')}".strip()
 
 
 def _words(run: Run) -> list[WordEffect]:

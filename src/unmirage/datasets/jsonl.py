@@ -1,6 +1,7 @@
 """Our own format: one example as JSON on each line, with the fields of `records.Example`.
 
-Pictures are looked for beside the file: a relative `image` is relative to the folder that the file lies in.
+Pictures are looked for beside the file: a relative path in `image` is relative to the folder that the file lies in. Other
+references (`toy:...`, a picture to be drawn, one inside a larger file) are kept as they are.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from unmirage.datasets.pictures import is_path
 from unmirage.datasets.reading import whole
 from unmirage.records import Example, read_lines
 
@@ -71,9 +73,7 @@ def _check(example: Example, place: str) -> None:
 
 
 def _beside(file: Path, image: str | None) -> str | None:
-    if image is None or image.startswith("toy:"):
-        return image
-    return str(file.parent / image)
+    return str(file.parent / image) if image is not None and is_path(image) else image
 
 
 def _lines_of(file: Path, *records: int) -> list[int]:

@@ -17,6 +17,11 @@ from unmirage.datasets import containers, drawn
 from unmirage.records import Example
 
 
+def is_path(reference: str) -> bool:
+    """Whether a reference is the path of a file: neither drawn on demand nor inside a larger file."""
+    return not _is_made(reference) and not containers.is_inside(reference)
+
+
 def open_picture(example: Example) -> Image.Image:
     """The picture of `example` as RGB.
 
@@ -89,7 +94,7 @@ def rooted(examples: Iterable[Example], root: str) -> list[Example]:
     found, lost = [], []
     for example in examples:
         image = example.image
-        if image is not None and not _is_made(image) and not containers.is_inside(image):
+        if image is not None and is_path(image):
             parts = [part for part in PurePath(image).parts if part not in ("/", "..")]
             ends = ("/".join(parts[start:]) for start in range(len(parts)))
             image = next((there for end in ends if (there := place.find(end))), None)

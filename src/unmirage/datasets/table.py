@@ -14,8 +14,8 @@ from typing import Any
 
 from unmirage.datasets import table_files
 from unmirage.datasets.arrow_files import Inside
-from unmirage.datasets.containers import is_inside
 from unmirage.datasets.opening import csv_header, first_item, first_object, first_row, head
+from unmirage.datasets.pictures import is_path
 from unmirage.datasets.reading import identity, text_field, whole
 from unmirage.datasets.rows_to_examples import collect
 from unmirage.records import Example
@@ -114,7 +114,7 @@ def _image(file: Path, value: Any, place: str) -> str | None:
     text = _text(value, "image", place)
     if not text:
         return None
-    return str(text) if text.startswith("toy:") or is_inside(text) else str(file.parent / text)
+    return str(file.parent / text if is_path(text) else text)
 
 
 def _text(value: Any, column: str | None, place: str) -> str | None:

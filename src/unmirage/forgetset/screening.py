@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from unmirage.datasets.pictures import is_path
 from unmirage.records import Example
 from unmirage.words import words
 
@@ -75,7 +76,7 @@ def _key(row: Example) -> tuple[str, str]:
 @functools.lru_cache(maxsize=100_000)
 def _content(reference: str) -> str:
     path = Path(reference)
-    if reference.startswith("toy:") or not path.is_file():
+    if not is_path(reference) or not path.is_file():
         return reference
     with path.open("rb") as file:
         return hashlib.file_digest(file, functools.partial(hashlib.blake2b, digest_size=16)).hexdigest()

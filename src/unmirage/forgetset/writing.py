@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 from unmirage import runs
+from unmirage.datasets.containers import is_inside
+from unmirage.datasets.pictures import is_path
 from unmirage.forgetset.building import ForgetSet
 from unmirage.records import Example, write_lines
 
@@ -19,6 +22,10 @@ def write(found: ForgetSet, folder: Path) -> None:
 
 
 def _placed(example: Example) -> Example:
-    if example.image is None or example.image.startswith("toy:"):
-        return example
-    return dataclasses.replace(example, image=str(Path(example.image).absolute()))
+    image = example.image
+    if image is not None and is_path(image):
+        image = str(Path(image).absolute())
+    elif image is not None and is_inside(image):
+        scheme, _, rest = image.partition(":")
+        image = f"{scheme}:{os.path.join(os.getcwd(), rest)}"  # a member's name is kept to the letter
+    return dataclasses.replace(example, image=image)

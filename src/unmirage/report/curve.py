@@ -39,7 +39,7 @@ def _lines(run: Finished, split: str, measure: str) -> list[tuple[Kind, list[Pro
 
 
 def _line(kind: Kind, probes: Sequence[Probe], series: int, last: int) -> str:
-    dash = " dash" if kind.role in ("control", "mark") else ""
+    dash = " dash" if kind.quiet else ""
     points = [(_x(p.step, last), _y(p.estimate.value)) for p in probes]
     signs = [svg.marker(series, at, f"step {p.step}, {kind.label}: {_said(p)}", 3) for p, at in zip(probes, points, strict=True)]
     return svg.path(points, class_=svg.style(series, f"line{dash}")) + "".join(signs)

@@ -40,7 +40,7 @@ def dots(key: str, group: Group, names: Sequence[str], line: int | None, line_na
 
 def _row(row: Row, top: float, height: float, dotted: Sequence[int], names: Sequence[str]) -> str:
     middle = top + height / 2
-    label_class = "soft" if row.kind.role in ("control", "mark") else ""
+    label_class = "soft" if row.kind.quiet else ""
     parts = [svg.line((0, top + height), (_RIGHT, top + height), class_="grid")]
     parts.append(svg.text((0, middle + 4), row.kind.short, _LEFT - 6, class_=label_class))
     for n, i in enumerate(dotted):

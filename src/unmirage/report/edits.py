@@ -1,30 +1,39 @@
-"""What each edit of a recipe is to a reader: an attack, a control, a mark; its label; and which control answers to it.
+"""What each edit of a recipe is to a reader: an attack, a control, a mark, an ablation; and which control answers to it.
 
-A control is an edit whose name begins with "control" or "placebo". It answers to the attack that is made in the same
-way: same kind, same forms, same number of tries.
+A control is an edit whose name begins with "control" or "placebo", a carrier without the word, or an answer begun with words
+that agree to nothing. It answers to the attack that is made in the same way: same kind, same forms, same mark, same number of
+tries. An ablation takes the picture away; it asks where refusals come from, and attacks nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from unmirage.recipe import Attack, Recipe
+from unmirage.report.labels import explained, label, texts
 
-Role = Literal["plain", "attack", "control", "mark"]
-_PLACES = {"replace": "replaces the opener", "prepend": "before the opener", "insert": "after the opener"}
+Role = Literal["plain", "attack", "control", "mark", "ablation"]
+NEUTRAL = "The picture:"
+"""An answer begun with this has agreed to nothing."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One edit of one split: its `role`, how it is made, and the words that it brings in."""
+    """One edit of one split: its `role`, how it is made (and `how` in words, for controls), and the words that it brings in."""
 
     name: str
     role: Role
     label: str
     made: tuple[str, tuple[str, ...], int]
     words: tuple[str, ...]
+    how: str = ""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether attacks are read against it."""
+        return self.role in ("control", "mark", "ablation")
 
     @property
     def short(self) -> str:
@@ -33,7 +42,7 @@ class Kind:
 
     @property
     def tries(self) -> int:
-        """How many candidates the edit makes of one question."""
+        """How many candidates the edit makes of one question; 0 where that depends on the question."""
         return self.made[2]
 
 
@@ -49,7 +58,7 @@ def kinds(recipe: Recipe, split: str) -> list[Kind]:
 def kind_of(recipe: Recipe, split: str, edit: str) -> Kind:
     """The edit named `edit`; one that the recipe does not know is an attack labelled by its name."""
     found = next((kind for kind in kinds(recipe, split) if kind.name == edit), None)
-    return found or Kind(edit, _role(edit, ""), edit, (edit, (), 1), (edit,))
+    return found or Kind(edit, _role(edit, None), edit, (edit, (), 1), (edit,))
 
 
 def control_for(kind: Kind, known: Sequence[Kind]) -> Kind | None:
@@ -60,32 +69,41 @@ def control_for(kind: Kind, known: Sequence[Kind]) -> Kind | None:
 
 
 def other_form(kind: Kind, shown: Sequence[Kind]) -> bool:
-    """Whether `kind` is a single try that brings in the words of an edit already shown, only in another place."""
-    return kind.tries == 1 and bool(kind.words) and any(k.tries == 1 and k.words == kind.words for k in shown)
+    """Whether `kind` is a single try that brings in the words (and mark) of an edit already shown, only in another place."""
+
+    def brings(other: Kind) -> tuple[object, ...]:
+        return other.tries, other.words, other.made[0], other.made[1][-1:]
+
+    return kind.tries == 1 and bool(kind.words) and any(brings(k) == brings(kind) for k in shown)
 
 
 def _kind(attack: Attack) -> Kind:
     settings = attack.settings
-    forms, words = _texts(settings.get("forms", ["replace"])), _texts(settings.get("words", []))
-    tries = max(1, len(words) * len(forms)) if settings.get("pick", "all") == "all" else 1
-    role = _role(attack.name, attack.attack)
-    return Kind(attack.name, role, _label(attack, role, forms, words, tries), (attack.attack, forms, tries), words)
+    forms, words = texts(settings.get("forms", ["replace"])), texts(settings.get("words", settings.get("openers", [])))
+    if attack.attack == "rewrite":
+        words = texts(settings.get("word", []))
+    tries = _tries(attack, forms, len(words))
+    role = _role(attack.name, attack)
+    how = (*forms, str(settings.get("mark", "")))
+    made = (attack.attack, how, tries)
+    named = label(attack, role == "control", tries)
+    return Kind(attack.name, role, named, made, words, explained(attack, words) if role not in ("plain", "attack") else "")
 
 
-def _role(name: str, attack: str) -> Role:
-    if name.startswith(("control", "placebo")):
+def _tries(attack: Attack, forms: tuple[str, ...], words: int) -> int:
+    settings = attack.settings
+    if attack.attack == "carrier" or settings.get("at") == "any":
+        return 0
+    if attack.attack != "one_word" or settings.get("pick", "all") != "all":
+        return 1
+    return 0 if any(form.endswith("-any") for form in forms) else max(1, words * len(forms))
+
+
+def _role(name: str, attack: Attack | None) -> Role:
+    kind, settings = ("", {}) if attack is None else (attack.attack, attack.settings)
+    if kind == "picture":
+        return "ablation"
+    neutral = (kind == "prefill" and settings.get("text") == NEUTRAL) or (kind == "carrier" and settings.get("but"))
+    if name.startswith(("control", "placebo")) or neutral:
         return "control"
-    return "mark" if attack == "final_mark" else "attack"
-
-
-def _label(attack: Attack, role: Role, forms: tuple[str, ...], words: tuple[str, ...], tries: int) -> str:
-    if attack.attack == "final_mark":
-        return "only the final mark"
-    if attack.attack != "one_word" or not words:
-        return attack.name
-    what = "placebo" if role == "control" else ("/".join(words) if len(words) <= 3 else f"{words[0]}/… ({len(words)} words)")
-    return f"{what}, best of {tries}" if tries > 1 else f"{what} {_PLACES.get(forms[0], forms[0])}"
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
+    return "mark" if kind == "final_mark" else "attack"

@@ -12,6 +12,7 @@ from typing import Any
 from unmirage import recipe
 from unmirage.recipe import Recipe
 from unmirage.records import Estimate, Probe, WordEffect, from_dict, read_lines
+from unmirage.report.audited import Audited, read_audited
 from unmirage.report.taught import Taught, read_taught
 from unmirage.runs import Run
 
@@ -20,7 +21,7 @@ from unmirage.runs import Run
 class Finished:
     """One evaluated run. `name` is its recipe's, made unique among the runs of the report by the folder's name.
 
-    `taught`: what lint found on its tuning data, if they were audited.
+    `taught`: what lint found on its tuning data, if they were audited; `audited`: what a search found on its model, if any was.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Finished:
     probes: tuple[Probe, ...]
     manifest: dict[str, Any]
     taught: Taught | None = None
+    audited: Audited | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -86,7 +88,9 @@ def _finished(run: Run, ambiguous: bool) -> Finished:
     if not isinstance(manifest, dict):
         raise ValueError(f"{run.manifest}: expected an object, found {type(manifest).__name__}")
     probes = tuple(run.probes.read().values())
-    return Finished(name, run, _estimates(run.estimates), words, probes, manifest, read_taught(run.folder))
+    return Finished(
+        name, run, _estimates(run.estimates), words, probes, manifest, read_taught(run.folder), read_audited(run.folder)
+    )
 
 
 def _estimates(path: Path) -> tuple[Estimate, ...]:

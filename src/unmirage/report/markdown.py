@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from unmirage.report.finding import find
 from unmirage.report.folders import Finished
 from unmirage.report.lesson import Lesson, lessons, one_digit
+from unmirage.report.moved import PICTURED, Moved, Side, moved
 from unmirage.report.outcomes import OUTCOMES, Answers, answers
 from unmirage.report.remake import commands
 from unmirage.report.rows import Group, braced, cell, groups, percent
@@ -29,6 +30,7 @@ def markdown(runs: Sequence[Finished], out: str) -> str:
     parts += [_table(runs, group) for group in found]
     parts += [_outcomes(runs, each) for each in answers(runs)]
     parts += [_lesson(each) for each in lessons([(run.name, run.taught) for run in runs])]
+    parts += [_moved(each) for each in moved(runs, pictures=False)]
     parts.append("## Definitions\n\n" + "\n".join(f"- {_safe(g.title)}: {_safe(d)}" for g in found for d in g.definitions))
     parts.append("## Made with\n\n```\n" + "\n".join(one_line(c).replace("```", "'''") for c in commands(runs, out)) + "\n```")
     return "\n\n".join(parts) + "\n"
@@ -64,13 +66,37 @@ def _lesson(each: Lesson) -> str:
     return f"{head}\n\n**{_safe(each.headline)}.** {each.counts}\n\n{lines}"
 
 
+def _moved(part: Moved) -> str:
+    """Which words move one run's model."""
+    head = f"## Which words move this model ({_safe(part.name)})"
+    lines = "\n".join(f"- {_safe(fact)}" for fact in part.facts)
+    return "\n\n".join([head, f"**{_safe(part.headline)}.**", lines, *map(_side, part.sides)])
+
+
+def _side(side: Side) -> str:
+    """What was found on one split."""
+    lines = [f"### {_safe(side.title[:1].upper() + side.title[1:])}", "", _safe(side.said), ""]
+    if side.finds:
+        lines += _rows(side.head, [find.cells for find in side.finds])
+    lines += [f"- {_safe(line, 2000)}" for line in (side.band, side.statement, *side.data) if line]
+    if side.positions:
+        lines += ["", "The strongest word at other places:", "", *_rows(side.placed, side.positions)]
+    if side.pictures:
+        lines += ["", "How much of the refusal is text alone:", "", *_rows(PICTURED, side.pictures)]
+    return "\n".join(lines)
+
+
+def _rows(head: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
+    return [_line(head), _line(["---" for _ in head]), *map(_line, cells), ""]
+
+
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(_safe(c) for c in cells) + " |"
 
 
-def _safe(text: str) -> str:
+def _safe(text: str, limit: int = 400) -> str:
     """Text that Markdown shows as it is: no HTML, no cell borders, no code, no links."""
-    shown = html.escape(one_line(text, 400), quote=False)
+    shown = html.escape(one_line(text, limit), quote=False)
     for sign in ("\\", "|", "`", "*", "_", "!["):
         shown = shown.replace(sign, "".join("\\" + c for c in sign))
     return shown

@@ -15,6 +15,7 @@ from unmirage.report.finding import Finding, Tried, find
 from unmirage.report.folders import Finished
 from unmirage.report.gallery import gallery
 from unmirage.report.lesson import lesson, lessons
+from unmirage.report.moved import PICTURED, moved
 from unmirage.report.outcomes import OUTCOMES, answers
 from unmirage.report.plots import plots
 from unmirage.report.remake import commands
@@ -43,6 +44,8 @@ def page(runs: Sequence[Finished], out: str) -> str:
         names=[run.name for run in runs],
         plots=plots(runs),
         lessons=lessons([(run.name, run.taught) for run in runs]),
+        moved=moved(runs, pictures=True),
+        pictured=PICTURED,
         groups=rows.groups(runs),
         answers=answers(runs),
         spreads=spreads(runs),
@@ -100,13 +103,19 @@ def _label(tried: Tried | None) -> str:
 
 
 def _controls(runs: Sequence[Finished]) -> list[tuple[str, str, str]]:
-    """Every control of the recipes: its split, its label, and the words that it draws from."""
-    found = [(g.split, r.kind) for g in rows.groups(runs) for r in g.rows if r.kind.role in ("control", "mark")]
-    return list(dict.fromkeys((split, kind.label, " or ".join(kind.words)) for split, kind in found))
+    """Every control of the recipes: its split, its label, and how it is made."""
+    found = [(g.split, r.kind) for g in rows.groups(runs) for r in g.rows if r.kind.quiet]
+    return list(dict.fromkeys((split, kind.label, kind.how) for split, kind in found))
 
 
 def _paired(run: Finished) -> list[WordEffect]:
-    return [effect for effect in run.words if effect.basis == "model"]
+    """The effects of the recipe's edits; words that a search confirmed are in the section about it."""
+    named = {f"{attack.split}/{attack.name}" for attack in run.recipe.attacks}
+    searched = (
+        () if run.audited is None else tuple(f"{s.name}/{kind}-" for s in run.audited.splits for kind in ("search", "placebo"))
+    )
+    model = [effect for effect in run.words if effect.basis == "model"]
+    return [effect for effect in model if effect.position in named or not effect.position.startswith(searched)]
 
 
 def _edit(run: Finished, effect: WordEffect) -> str:

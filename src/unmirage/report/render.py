@@ -35,9 +35,9 @@ def render(template: str, **values: Any) -> str:
         "one_digit": one_digit,
         "percent": rows.percent,
         "share": share,
-        "signed": _signed,
+        "signed": rows.signed,
         "between": _between,
-        "p": _p,
+        "p": rows.p_value,
         "zip": zip,
         "answer": lambda text: visible(text, _ANSWER),
     }
@@ -49,21 +49,5 @@ def _honest(value: Any) -> Any:
     return visible(value) if type(value) is str else value
 
 
-def _signed(value: float | None) -> str:
-    """A difference of shares in points; "-" where there is none."""
-    if value is None:
-        return rows.NOTHING
-    return f"{100 * value:+.0f}" if round(100 * value) else "0"
-
-
 def _between(effect: WordEffect) -> str:
-    return "" if effect.low is None or effect.high is None else f"{_signed(effect.low)} to {_signed(effect.high)}"
-
-
-def _p(value: float | None) -> str:
-    """A p- or q-value: "-" where there is none, never just 0."""
-    if value is None:
-        return rows.NOTHING
-    if value < 1e-300:
-        return "<1e-300"
-    return f"{value:.1e}" if value < 0.001 else f"{value:.3f}"
+    return "" if effect.low is None or effect.high is None else f"{rows.signed(effect.low)} to {rows.signed(effect.high)}"

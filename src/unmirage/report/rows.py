@@ -82,6 +82,22 @@ def percent(share: float | None) -> str:
     return ">99" if rounded == "100" and share < 1 else rounded
 
 
+def signed(value: float | None) -> str:
+    """A difference of shares in points; "-" where there is none."""
+    if value is None:
+        return NOTHING
+    return f"{100 * value:+.0f}" if round(100 * value) else "0"
+
+
+def p_value(value: float | None) -> str:
+    """A p- or q-value: "-" where there is none, never just 0."""
+    if value is None:
+        return NOTHING
+    if value < 1e-300:
+        return "<1e-300"
+    return f"{value:.1e}" if value < 0.001 else f"{value:.3f}"
+
+
 def interval(estimate: Estimate) -> str:
     """The interval of `estimate` in percent, such as "67-80"; empty if there is none."""
     if estimate.value is None or estimate.low is None or estimate.high is None:

@@ -22,7 +22,7 @@ def stacks(key: str, found: Answers, names: Sequence[str], title: str) -> Markup
     legend, y = _legend()
     body = [legend]
     for row in rows:
-        body.append(svg.text((0, y + 9), row.kind.short, _WIDTH, class_="soft" if row.kind.role in ("control", "mark") else ""))
+        body.append(svg.text((0, y + 9), row.kind.short, _WIDTH, class_="soft" if row.kind.quiet else ""))
         y += _BAR
         for name, shares in zip(names, row.shares, strict=True):
             if shares is not None:
