@@ -67,9 +67,11 @@ def judged(run: Run) -> tuple[list[Asked], Judged]:
     """What a run asked under every edit, and what its judges said of the answers; both read from its folder."""
     verdicts = list(run.verdicts.read().values())
     scores, judges = by_question(verdicts, [verdict.judge for verdict in verdicts])
-    texts = {i: completion.text for i, completion in run.completions.read().items()}
+    answers = run.completions.read()
+    texts = {i: completion.text for i, completion in answers.items()}
+    blocked = {i for i, completion in answers.items() if completion.blocked}
     groups = asked(run.recipe, list(read_lines(run.examples, Example)))
-    return groups, Judged(scores, judges, outcomes_of(texts, scores, judges), run.recipe.partial)
+    return groups, Judged(scores, judges, outcomes_of(texts, scores, judges, blocked), run.recipe.partial)
 
 
 def portions(examples: Sequence[Example], size: int) -> list[list[Example]]:

@@ -88,11 +88,15 @@ class WordEffect(Record):
 
 @dataclass(frozen=True, slots=True)
 class Completion(Record):
-    """What the model said to one example. `finished` is False if the length limit cut it off."""
+    """What the model said to one example. `finished` is False if the length limit cut it off.
+
+    `blocked`: not the model but its provider's filter ended the answer; without any text, that is a refusal.
+    """
 
     example_id: str
     text: str
     finished: bool
+    blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
