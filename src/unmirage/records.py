@@ -100,6 +100,23 @@ class Completion(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Rewording(Record):
+    """One rewrite of a question, the `shot`-th of the `of` that came in reply to the request `asked`.
+
+    `kept` in [0, 1] says how far it asks for the same by its words, None: could not tell. `note`: why it is not asked.
+    """
+
+    asked: str
+    shot: int
+    of: int
+    prompt: str
+    text: str
+    by: str
+    kept: float | None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict(Record):
     """One judge's answer to one question about one completion; `score` in [0, 1], or None: could not tell."""
 

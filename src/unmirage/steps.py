@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unmirage import processes, recipe, runs
+from unmirage import processes, recipe, rewriting, runs
 from unmirage.attacks import ATTACKS
 from unmirage.audit import finds
 from unmirage.judges import DETECTORS, BatchJudge, Judge, build, named, verdicts
@@ -107,10 +107,14 @@ def trained_folder(run: Run) -> Path | None:
 def attack(run: Run) -> list[Example]:
     """The test examples and every edit of them; to `edited.jsonl`."""
     made: dict[str, Example] = {}
-    for split in run.recipe.splits:
-        parents = [dataclasses.replace(e, id=f"{split}/{e.id}", source=split) for e in examples_of(run, split)]
-        made |= {parent.id: parent for parent in parents}
-        made |= {example.id: example for example in edits(run.recipe, split, parents)}
+    parents = {
+        split: [dataclasses.replace(e, id=f"{split}/{e.id}", source=split) for e in examples_of(run, split)]
+        for split in run.recipe.splits
+    }
+    written = rewriting.written(run, parents)
+    for split, some in parents.items():
+        made |= {parent.id: parent for parent in some}
+        made |= {example.id: example for example in edits(run.recipe, split, some, written)}
     examples = list(made.values())
     runs.write_whole(run.examples, write_lines(examples))
     return examples
@@ -190,7 +194,10 @@ def measured(run: Run) -> None:
         texts = {i: completion.text for i, completion in run.completions.read().items()}
         seen = spread(run.recipe.name, groups, texts, DETECTORS, run.recipe.partial)
         runs.write_json(run.spread, {name: [to_dict(e) for e in estimates] for name, estimates in seen.items()})
-    words = {a.name: " / ".join(map(str, a.settings.get("words", [a.settings.get("mark", "")]))) for a in run.recipe.attacks}
+    words = {
+        a.name: " / ".join(map(str, a.settings.get("words", [a.settings.get("word", a.settings.get("mark", ""))])))
+        for a in run.recipe.attacks
+    }
     effects = [e for e in _words(run) if e.basis == "data"] + word_effects(groups, found.scores, words) + _searched(run)
     runs.write_whole(run.words, write_lines(effects))
 

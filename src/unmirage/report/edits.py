@@ -68,6 +68,8 @@ def _kind(attack: Attack) -> Kind:
     settings = attack.settings
     forms, words = _texts(settings.get("forms", ["replace"])), _texts(settings.get("words", []))
     tries = max(1, len(words) * len(forms)) if settings.get("pick", "all") == "all" else 1
+    if attack.attack == "rewrite":
+        words, tries = _texts(settings.get("word") or ()), int(settings.get("tries", 3))
     role = _role(attack.name, attack.attack)
     return Kind(attack.name, role, _label(attack, role, forms, words, tries), (attack.attack, forms, tries), words)
 
