@@ -115,7 +115,9 @@ class _Lines:
         return found
 
     def _known(self, parent: Example) -> list[Rewording]:
-        return sorted(self._ledger.get(self.keys[parent.id], []), key=lambda r: r.shot)
+        """Its lines in order; none of an earlier reply that was cut off and had more."""
+        lines = sorted(self._ledger.get(self.keys[parent.id], []), key=lambda r: r.shot)
+        return [line for line in lines if line.shot < lines[0].of]
 
     def _key(self, parent: Example) -> str:
         """What a reply depends on; of a file, what it says."""
@@ -190,7 +192,8 @@ class _Lines:
             for verdict in judge.verdicts(asked):
                 ledger.append([verdict])
                 progress.update(1)
-        scores = {name: v.score for name in lines if (v := ledger.read().get(f"{name}\t{judge.name}"))}
+        given = ledger.read()
+        scores = {name: v.score for name in lines if (v := given.get(f"{name}\t{judge.name}"))}
         return {name for name, score in scores.items() if score is not None and score < 0.5}
 
 

@@ -32,7 +32,6 @@ class Remote:
     def __init__(self, endpoint: Endpoint, cache: Path) -> None:
         """Nothing is asked yet."""
         self.endpoint, self.cache = endpoint, cache
-        self.device = "endpoint"
         self.unanswered: dict[str, str] = {}
 
     def generate(self, examples: Sequence[Example], max_new_tokens: int) -> list[Completion]:
