@@ -164,6 +164,20 @@ def test_what_was_written_is_not_asked_again(
     assert len(server.seen) == before + 4, "control: another number of tries is another request"
 
 
+def test_of_several_processes_none_asks(
+    claim: Callable[..., runs.Run], server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would be told something else; so one process writes first."""
+    run = claim(WHAT)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="'a0' is written by one process: run `unmirage attack`"):
+        steps.attack(run)
+    monkeypatch.delenv("WORLD_SIZE")
+    found, n = tried(run), len(server.seen)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert tried(run) == found and len(server.seen) == n > 0
+
+
 def test_faults_of_the_writer_change_nothing_and_a_reply_that_never_comes_is_counted(
     claim: Callable[..., runs.Run], server: ChatServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unmirage import recipe, runs
+from unmirage import processes, recipe, runs
 from unmirage.attacks import ATTACKS
 from unmirage.attacks.intent import kept
 from unmirage.attacks.rewrite import Rewrite, Written
@@ -79,9 +79,15 @@ class _Lines:
         """Write, or read, what is missing, and have the intent judged if the recipe says so.
 
         Raises:
-            ValueError: the writer replied to nothing.
+            ValueError: the writer replied to nothing, or several processes are at this run and nothing is written yet.
         """
         missing = {self.keys[p.id]: p for p in self.parents if not _whole(self._known(p))}
+        if self.file is None and processes.count() > 1:
+            if len(missing) == len(set(self.keys.values())):
+                raise ValueError(
+                    f"the attack {self.name!r} is written by one process: run `unmirage attack` on this recipe first"
+                )
+            missing = {}
         with bar(f"{self.run.recipe.name}: rewrite {self.name}", len(self.parents), len(self.parents) - len(missing)) as progress:
             for key, lines in self._write(missing) if self.file is None else self._read(missing, self.file):
                 self._keep(key, missing[key], lines)
