@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from endpoint_server import Answer, ChatServer, good
 from unmirage.records import Completion, Example, Verdict
 
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] | trim }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 YES, NO = '{"harmful": "yes"}', '{"harmful": "no"}'
 
 
@@ -55,3 +60,27 @@ def judged(judge: Any, given: Sequence[tuple[Example, Completion]]) -> dict[str,
     assert all(v.judge == judge.name and v.question == judge.question for v in found)
     assert all(v.note for v in found if v.score is None)
     return {v.example_id: v for v in found}
+
+
+def tiny_llama(path: Path) -> Path:
+    """A tiny random Llama whose tokenizer knows every byte, and a chat template with marks that are tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    marks = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate([*marks, *letters])}, merges=[]))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=made, bos_token="<s>", eos_token="</s>", additional_special_tokens=marks[2:], chat_template=TEMPLATE
+    )
+    torch.manual_seed(3)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=4096, bos_token_id=0, eos_token_id=1, **sizes)
+    model = LlamaForCausalLM(config)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.6)  # sharper than a fresh model, so that labels differ clearly
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from unmirage import recipe
+from unmirage.attacks import ATTACKS
 from unmirage.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -59,6 +62,15 @@ def test_links_in_the_docs_lead_somewhere() -> None:
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_attack_is_documented_with_an_example_that_can_be_built() -> None:
+    page = (ROOT / "docs" / "attacks.md").read_text(encoding="utf-8")
+    tables = [row for block in re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL) for row in tomllib.loads(block)["attacks"]]
+    assert {row["attack"] for row in tables} == set(ATTACKS)
+    for row in tables:
+        assert f"| `{row['attack']}` |" in page
+        recipe.build("attack", ATTACKS, row["attack"], {k: v for k, v in row.items() if k not in ("name", "split", "attack")})
 
 
 def test_the_file_tree_in_the_readme_is_the_tree() -> None:

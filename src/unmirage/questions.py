@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from unmirage import datasets, recipe, runs
 from unmirage.attacks import ATTACKS
+from unmirage.attacks.candidate import Attack
 from unmirage.attacks.picture import Picture
 from unmirage.judges.outcomes import outcomes_of
 from unmirage.metrics.estimates import Asked, Judged, by_question
@@ -30,13 +31,18 @@ def examples_of(run: Run, name: str) -> list[Example]:
     return examples
 
 
-def edits(r: recipe.Recipe, split: str, parents: Sequence[Example]) -> list[Example]:
-    """Every candidate of every attack on `split`; equal candidates are one example that names all its attacks."""
+def edits(
+    r: recipe.Recipe, split: str, parents: Sequence[Example], written: Mapping[tuple[str, str], Attack] | None = None
+) -> list[Example]:
+    """Every candidate of every attack on `split`; equal candidates are one example that names all its attacks.
+
+    `written`: the rewrite attacks by split and name, whose rewrites are there (`unmirage.rewriting`).
+    """
     made: dict[str, Example] = {}
     for spec in r.attacks:
         if spec.split != split:
             continue
-        edit = recipe.build("attack", ATTACKS, spec.attack, spec.settings)
+        edit = (written or {}).get((split, spec.name)) or recipe.build("attack", ATTACKS, spec.attack, spec.settings)
         edit = edit.among(parents) if isinstance(edit, Picture) else edit
         for tried in (candidate for parent in parents for candidate in edit(parent)):
             known = made.get(tried.id, tried)
@@ -59,7 +65,7 @@ def asked(r: recipe.Recipe, examples: Sequence[Example]) -> list[Asked]:
             for e in examples:
                 if e.edit is not None and e.edit.parent in known and spec.name in e.edit.attacks:
                     tries.setdefault(e.edit.parent, []).append(e.id)
-            groups.append(Asked(split, spec.name, unsafe, tries))
+            groups.append(Asked(split, spec.name, unsafe, tries, without=len(known) - len(tries)))
     return groups
 
 
@@ -67,9 +73,11 @@ def judged(run: Run) -> tuple[list[Asked], Judged]:
     """What a run asked under every edit, and what its judges said of the answers; both read from its folder."""
     verdicts = list(run.verdicts.read().values())
     scores, judges = by_question(verdicts, [verdict.judge for verdict in verdicts])
-    texts = {i: completion.text for i, completion in run.completions.read().items()}
+    answers = run.completions.read()
+    texts = {i: completion.text for i, completion in answers.items()}
+    blocked = {i for i, completion in answers.items() if completion.blocked}
     groups = asked(run.recipe, list(read_lines(run.examples, Example)))
-    return groups, Judged(scores, judges, outcomes_of(texts, scores, judges), run.recipe.partial)
+    return groups, Judged(scores, judges, outcomes_of(texts, scores, judges, blocked), run.recipe.partial)
 
 
 def portions(examples: Sequence[Example], size: int) -> list[list[Example]]:

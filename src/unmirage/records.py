@@ -88,11 +88,32 @@ class WordEffect(Record):
 
 @dataclass(frozen=True, slots=True)
 class Completion(Record):
-    """What the model said to one example. `finished` is False if the length limit cut it off."""
+    """What the model said to one example. `finished` is False if the length limit cut it off.
+
+    `blocked`: not the model but its provider's filter ended the answer; without any text, that is a refusal.
+    """
 
     example_id: str
     text: str
     finished: bool
+    blocked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rewording(Record):
+    """One rewrite of a question, the `shot`-th of the `of` that came in reply to the request `asked`.
+
+    `kept` in [0, 1] says how far it asks for the same by its words, None: could not tell. `note`: why it is not asked.
+    """
+
+    asked: str
+    shot: int
+    of: int
+    prompt: str
+    text: str
+    by: str
+    kept: float | None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

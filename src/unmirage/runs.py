@@ -231,13 +231,23 @@ def claim(folder: Path, recipe: Recipe) -> Run:
     if path.exists():
         found = tomllib.loads(path.read_text(encoding="utf-8"))
         for key in ("name", "seed", "model", "data", "terms", "train", "evaluate"):
-            if found.get(key) != resolved.get(key):
+            if _fixed(found.get(key)) != _fixed(resolved.get(key)):
                 where, old, new = _difference(key, found.get(key), resolved.get(key))
                 raise StaleError(
                     f"{folder} holds another run: {where} was {old!r}, the recipe says {new!r}; choose another --out"
                 )
     write_whole(path, tomli_w.dumps(resolved))
     return Run(folder, recipe)
+
+
+def _fixed(table: Any) -> Any:
+    """What answers depend on in a recipe's table: of an endpoint not how it is asked."""
+    path = table.get("path", "") if isinstance(table, dict) else ""
+    if not isinstance(path, str) or not path.startswith("endpoint:"):
+        return table
+    from unmirage.endpoint.naming import identity
+
+    return table | {"path": identity(path)}
 
 
 def _difference(where: str, old: Any, new: Any) -> tuple[str, Any, Any]:

@@ -41,7 +41,7 @@ class Lora(Table):
 
 
 class Model(Table):
-    """The model under test: `path` is "toy", a folder, or a hub id.
+    """The model under test: `path` is "toy", a folder, a hub id, or `endpoint:URL,model=NAME` (docs/endpoints.md).
 
     `reference`, where a term asks one: "live" (the adapter off, or a second model), "cache" (computed once, kept on disk), or
     "auto": the cache from 50 million parameters on.

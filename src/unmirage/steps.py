@@ -12,14 +12,15 @@ import shutil
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from unmirage import processes, recipe, runs
+from unmirage import processes, recipe, rewriting, runs
 from unmirage.attacks import ATTACKS
 from unmirage.audit import finds
 from unmirage.judges import DETECTORS, BatchJudge, Judge, build, named, verdicts
 from unmirage.metrics.estimates import measure, word_effects
 from unmirage.metrics.spread import spread
+from unmirage.models import remote
 from unmirage.progress import bar
 from unmirage.questions import edits, examples_of, judged, portions
 from unmirage.records import Example, WordEffect, read_lines, to_dict, write_lines
@@ -39,17 +40,27 @@ def begin(run: Run) -> None:
     r = run.recipe
     for attack in r.attacks:
         recipe.build("attack", ATTACKS, attack.attack, attack.settings)
-    folder = shipped_base() if r.model.path == "toy" else Path(r.model.path)
+    model = _model_facts(r.model)
+    if remote.is_remote(r.model):
+        remote.check(r)
     facts = {
         "name": r.name,
         "seed": r.seed,
         "versions": runs.versions(),
         "source": runs.source_state(),
         "threads": r.model.threads,
-        "decoding": {"greedy": True, **r.evaluate.model_dump()},
+        "decoding": {"greedy": model.get("endpoint", {}).get("temperature", 0) == 0, **r.evaluate.model_dump()},
         "judges": [repr(judge) for judge in _judges(run)],
     }
-    runs.note(run, facts | ({"digests": {"model": runs.digest_weights(folder)}} if folder.is_dir() else {}))
+    runs.note(run, facts | model)
+
+
+def _model_facts(settings: recipe.Model) -> dict[str, Any]:
+    """What tells the model from another: a digest of its weights, or the endpoint that it is behind."""
+    if remote.is_remote(settings):
+        return remote.facts(settings)
+    folder = shipped_base() if settings.path == "toy" else Path(settings.path)
+    return {"digests": {"model": runs.digest_weights(folder)}} if folder.is_dir() else {}
 
 
 def audit(run: Run) -> None:
@@ -96,10 +107,14 @@ def trained_folder(run: Run) -> Path | None:
 def attack(run: Run) -> list[Example]:
     """The test examples and every edit of them; to `edited.jsonl`."""
     made: dict[str, Example] = {}
-    for split in run.recipe.splits:
-        parents = [dataclasses.replace(e, id=f"{split}/{e.id}", source=split) for e in examples_of(run, split)]
-        made |= {parent.id: parent for parent in parents}
-        made |= {example.id: example for example in edits(run.recipe, split, parents)}
+    parents = {
+        split: [dataclasses.replace(e, id=f"{split}/{e.id}", source=split) for e in examples_of(run, split)]
+        for split in run.recipe.splits
+    }
+    written = rewriting.written(run, parents)
+    for split, some in parents.items():
+        made |= {parent.id: parent for parent in some}
+        made |= {example.id: example for example in edits(run.recipe, split, some, written)}
     examples = list(made.values())
     runs.write_whole(run.examples, write_lines(examples))
     return examples
@@ -119,17 +134,21 @@ def respond(run: Run) -> None:
                 answers = policy.generate(batch, run.recipe.evaluate.max_new_tokens)
                 run.completions.append(answer for answer in answers if answer.example_id in missing)
                 progress.update(len(missing))
+    if isinstance(policy, remote.Remote):
+        runs.note(run, {"unanswered": {}} | policy.conclude(len(run.completions.read())))
 
 
-def load_model(run: Run) -> VLM:
+def load_model(run: Run) -> VLM | remote.Remote:
     """The model that `run` is about: what its recipe trained, or the one it names.
 
     Raises:
         ValueError: its recipe trains, and that has not been done yet.
     """
+    settings = run.recipe.model
+    if remote.is_remote(settings):
+        return remote.load(settings, run.folder)
     from unmirage.models import vlm
 
-    settings = run.recipe.model
     trained = trained_folder(run)
     if trained is not None and not trained.exists():
         raise ValueError(f"{run.folder} has no trained model yet: run `unmirage align` first, or `unmirage run`")

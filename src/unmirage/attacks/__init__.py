@@ -12,6 +12,7 @@ from unmirage.attacks.final_mark import FinalMark
 from unmirage.attacks.one_word import OneWord
 from unmirage.attacks.picture import Picture
 from unmirage.attacks.prefill import Prefill
+from unmirage.attacks.rewrite import Rewrite
 from unmirage.attacks.typographic import Typographic
 
 ATTACKS: dict[str, type[Attack]] = {
@@ -21,6 +22,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "final_mark": FinalMark,
     "picture": Picture,
     "prefill": Prefill,
+    "rewrite": Rewrite,
     "typographic": Typographic,
 }
 """Every attack a recipe can name."""

@@ -19,6 +19,7 @@ from unmirage.audit import search, sweep
 from unmirage.audit.search import Confirmed, Direction, Opener
 from unmirage.auditing import aspects
 from unmirage.auditing.subject import Subject
+from unmirage.models.remote import Remote
 from unmirage.models.vlm import VLM
 from unmirage.progress import bar
 from unmirage.records import Example, WordEffect, digest, read_lines
@@ -28,7 +29,7 @@ FEW = 500
 """Where fewer words are searched than this, placebos are drawn from as many frequent ones as well."""
 
 
-def audit_model(run: Run, policy: VLM) -> dict[str, Any]:
+def audit_model(run: Run, policy: VLM | Remote) -> dict[str, Any]:
     """Search every candidate word on every split, confirm, compare; to `audit.json`, which is also returned."""
     settings = run.recipe.audit
     path = run.folder / "audit.json"
@@ -43,7 +44,7 @@ def audit_model(run: Run, policy: VLM) -> dict[str, Any]:
         "form": subject.form,
         "words": len(words),
         "remarks": remarks,
-        "score": {"trusted": subject.trusted, "own_openings": subject.score_of.openings.own}
+        "score": {"trusted": subject.trusted, "own_openings": not isinstance(policy, Remote) and subject.score_of.openings.own}
         | (dataclasses.asdict(agreed) if agreed else {"auc": None, "threshold": 0.0}),
         "splits": {},
     }
@@ -119,13 +120,15 @@ def _strongest(finds: Sequence[Confirmed], direction: Direction) -> Confirmed:
     return min(finds, key=lambda found: (sign * found.effect, found.opener))
 
 
-def _words(run: Run, policy: VLM) -> tuple[list[str], list[str]]:
+def _words(run: Run, policy: VLM | Remote) -> tuple[list[str], list[str]]:
     """The candidate words, those that this model's tokenizer cannot tell apart only once, with remarks."""
     settings = run.recipe.audit
     own, remarks = wordlists.from_file(Path(settings.file)) if settings.file else ([], [])
     data = [effect.word for effect in _data(run) if effect.position == "first"]
     tried = [word for attack in run.recipe.attacks for word in attack.settings.get("words", [])]
     named, left = wordlists.clean([*own, *tried, *data, *(wordlists.frequent(settings.words) if settings.words else [])])
+    if isinstance(policy, Remote):
+        return named, remarks
     distinct: dict[tuple[int, ...], str] = {}
     for word in named:
         distinct.setdefault(tuple(policy.encoder.tokens(word.capitalize())), word)

@@ -13,6 +13,7 @@ from unmirage.audit.search import Opener
 from unmirage.judges import BatchJudge, Judge, build, verdicts
 from unmirage.models.prefix import Prefix
 from unmirage.models.refusal_score import STOCK, Agreement, Openings, RefusalScore, agreement, find_openings
+from unmirage.models.remote import Remote
 from unmirage.models.vlm import VLM
 from unmirage.progress import bar
 from unmirage.records import Completion, Example, Scored, digest, read_lines
@@ -25,20 +26,21 @@ TRUSTED = 0.9
 class Subject:
     """One run's model under audit: scores and answers to one-word edits, each asked once and kept."""
 
-    def __init__(self, run: Run, policy: VLM) -> None:
-        """`policy` is the model that `run` evaluated."""
-        self.run, self.policy, self.engine = run, policy, Prefix(policy)
+    def __init__(self, run: Run, policy: VLM | Remote) -> None:
+        """`policy` is the model that `run` evaluated; behind an endpoint it has no score, only answers."""
+        self.run, self.policy, self.engine = run, policy, policy if isinstance(policy, Remote) else Prefix(policy)
         self.form: Form = run.recipe.audit.form
         self.judge = refusal_judge(run)
         self.scores = Ledger(run.folder / "sweep.jsonl", Scored, lambda s: f"{s.parent}\t{s.asked}")
         self.answers_given = Ledger(run.folder / "audit-answers.jsonl", Completion, lambda c: c.example_id)
         self._scored = self.scores.read()
         self._answered = self.answers_given.read()
-        self.trusted = True
+        self.trusted = not isinstance(policy, Remote)
 
     @cached_property
     def score_of(self) -> RefusalScore:
         """The refusal score, from one half of the answers there are."""
+        assert isinstance(self.policy, VLM) and isinstance(self.engine, Prefix)
         said = self._said(odd=False)
         tokens = {refused: [self.policy.encoder.tokens(text) for _, text, r in said if r == refused] for refused in (True, False)}
         found = find_openings(tokens[True], tokens[False])
@@ -52,6 +54,8 @@ class Subject:
 
     def agreement(self) -> Agreement | None:
         """The score against verdicts, on the answers that it was not made from; sets whether it is trusted."""
+        if isinstance(self.policy, Remote):
+            return None
         said = self._said(odd=True)[: self.run.recipe.audit.probe]
         found = agreement(self.score_of([example for example, _, _ in said]), [r for _, _, r in said]) if said else None
         self.trusted = found is None or found.auc >= TRUSTED
@@ -111,9 +115,9 @@ class Subject:
                 self.answers_given.append(said)
                 self._answered |= {answer.example_id: answer for answer in said}
                 progress.update(len(some))
-        found = verdicts(self.judge, list({e.id: (e, self._answered[e.id]) for e in examples}.values()))
-        scores = {verdict.example_id: verdict.score for verdict in found}
-        return [None if (score := scores[e.id]) is None else score >= 0.5 for e in examples]
+        answers = {e.id: (e, self._answered[e.id]) for e in examples if e.id in self._answered}  # an endpoint may give none
+        scores = {verdict.example_id: verdict.score for verdict in verdicts(self.judge, list(answers.values()))}
+        return [None if (score := scores.get(e.id)) is None else score >= 0.5 for e in examples]
 
     def _said(self, odd: bool) -> list[tuple[Example, str, bool]]:
         """Answers in the run folder with their verdicts: those of one half of the parents."""

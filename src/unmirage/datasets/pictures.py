@@ -5,6 +5,7 @@ A reference is a path, `toy:...`, a picture to be drawn (`drawn.py`), or points 
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import io
 import os
@@ -37,6 +38,17 @@ def open_picture(example: Example) -> Image.Image:
         raise
     except Exception as error:  # decoders raise anything at all when a file is broken
         raise ValueError(_unreadable(example, error)) from error
+
+
+def as_data_url(example: Example) -> str:
+    """The picture of `example` as a PNG in a data URL, as chat endpoints take it: pixel for pixel what a local model sees.
+
+    Raises:
+        ValueError: there is no picture, or it cannot be read; the message names the example and the file.
+    """
+    data = io.BytesIO()
+    open_picture(example).save(data, "PNG", compress_level=1)  # three times as fast, a little larger
+    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
 
 
 def size_of(example: Example) -> tuple[int, int]:

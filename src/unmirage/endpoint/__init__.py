@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import queue
 import re
 import threading
@@ -38,7 +39,9 @@ class Endpoint:
 
     `url` is the base URL, as in http://localhost:8000/v1. `key_env` names the environment variable that holds the key; the
     key itself is read when something is asked and is never stored, printed or logged. `timeout` is seconds per try.
-    `temperature` None leaves it to the endpoint. `price_in` and `price_out` are per million tokens, for `cost`.
+    `temperature` None leaves it to the endpoint. `stream` asks for answers in pieces, for servers and proxies that close a
+    silent connection. `continues`: it goes on with a begun answer (vLLM, SGLang, llama.cpp), where the last message is the
+    assistant's. `price_in` and `price_out` are per million tokens, for `cost`.
     """
 
     url: str
@@ -48,6 +51,8 @@ class Endpoint:
     timeout: float = 120.0
     tries: int = 6
     temperature: float | None = 0.0
+    stream: bool = False
+    continues: bool = False
     price_in: float | None = None
     price_out: float | None = None
     totals: Totals = field(default_factory=Totals, init=False, repr=False, compare=False)
@@ -107,7 +112,8 @@ class Endpoint:
                 if text is None:
                     waiting.setdefault(name, []).append((index, request.key))
                 else:
-                    yield self._counted(Reply(request.key, text, cached=True))
+                    text, end = json.loads(text) if request.any_end else (text, "")
+                    yield self._counted(Reply(request.key, text, cached=True, end=end))
             if not waiting:
                 return
             crew = _Crew(self, ((name, requests[same[0][0]]) for name, same in waiting.items()), len(waiting), kept)
@@ -115,7 +121,7 @@ class Endpoint:
                 first, *others = waiting[name]
                 yield self._counted(reply)
                 for _, key in others:  # the same question under another key
-                    yield self._counted(Reply(key, reply.text, reply.error, cached=reply.text is not None))
+                    yield self._counted(Reply(key, reply.text, reply.error, cached=reply.text is not None, end=reply.end))
 
     def _counted(self, reply: Reply) -> Reply:
         self.totals.add(reply)
@@ -125,7 +131,8 @@ class Endpoint:
         """What a reply is kept under: everything that it depends on, the address aside."""
         schema = None if request.schema is None else plain(request.schema)
         temperature = None if self.temperature is None else float(self.temperature)
-        return digest([1, self.model, plain(request.messages), schema, request.max_tokens, temperature])
+        how = [*(["any end"] if request.any_end else []), *(["goes on"] if request.begun else [])]
+        return digest([1, self.model, plain(request.messages), schema, request.max_tokens, temperature, *how])
 
 
 class _Crew:
@@ -179,7 +186,7 @@ class _Crew:
         for name, request in self._jobs:
             reply = await sender.reply(request)
             if self._kept is not None and reply.text is not None:
-                self._kept.put(name, reply.text)
+                self._kept.put(name, json.dumps([reply.text, reply.end]) if request.any_end else reply.text)
             self._out.put((name, reply))
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _counting = threading.Lock()
+FILTERED = "content_filter"
+"""How an answer ended that the endpoint's filter stopped, or did not let begin."""
 
 
 @dataclass(frozen=True)
@@ -16,20 +18,27 @@ class Request:
 
     `key` names the request in the replies and is unique within one call. `messages` are in the OpenAI chat format; a
     content may be a list of text and image_url parts, pictures as data URLs. `schema` is the JSON schema that the answer
-    must fit; None: free text.
+    must fit; None: free text. `any_end`: an answer counts however it ends, cut off, empty or stopped by a filter.
     """
 
     key: str
     messages: tuple[Mapping[str, Any], ...]
     schema: Mapping[str, Any] | None = None
     max_tokens: int = 512
+    any_end: bool = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether the answer is begun, and the model shall go on: the last message is the assistant's."""
+        return bool(self.messages) and self.messages[-1].get("role") == "assistant"
 
 
 @dataclass(frozen=True)
 class Reply:
     """What came of one request: `text`, or None where there is no usable reply; `error` then says why in one line.
 
-    The tokens are those paid for this reply, broken answers included; a reply from the cache has cost none.
+    `end` is how the text ended where any end was asked for, as the endpoint says it ("stop", "length", "content_filter"). The
+    tokens are those paid for this reply, broken answers included; a reply from the cache has cost none.
     """
 
     key: str
@@ -38,6 +47,7 @@ class Reply:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached: bool = False
+    end: str = ""
 
 
 @dataclass

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 
-from unmirage.endpoint import json_answers, pace
-from unmirage.endpoint.chat import Reply, Request, one_line, plain
+from unmirage.endpoint import json_answers, pace, streaming
+from unmirage.endpoint.chat import FILTERED, Reply, Request, one_line, plain
 
 if TYPE_CHECKING:
     from unmirage.endpoint import Endpoint
@@ -28,7 +28,7 @@ Messages = Sequence[Mapping[str, Any]]
 CONNECT = 10.0  # seconds to wait for a connection, of the time that a try has
 IN_VAIN = 20  # so many requests in a row without any answer, all their tries used up: the endpoint is at fault, not they
 _FORMAT = re.compile(r"response_format|json_schema|structured.?output|guided", re.IGNORECASE)
-_FLAGGED = re.compile(r"flagged|moderation|content.?policy", re.IGNORECASE)
+_FLAGGED = re.compile(r"flagged|moderation|content.?(?:policy|filter|management)", re.IGNORECASE)
 
 
 class EndpointError(ValueError):
@@ -45,12 +45,12 @@ class PassingError(Exception):
 
 
 class RequestError(Exception):
-    """Trouble with this one request. `body`: the endpoint's own words."""
+    """Trouble with this one request. `body`: the endpoint's own words; `flagged`: its filter does not let the input pass."""
 
-    def __init__(self, reason: str, body: str = "") -> None:
+    def __init__(self, reason: str, body: str = "", flagged: bool = False) -> None:
         """`reason` is one line."""
         super().__init__(reason)
-        self.body = body
+        self.body, self.flagged = body, flagged
 
 
 class Sender:
@@ -115,6 +115,8 @@ class Sender:
                 return reply
             except RequestError as trouble:
                 self._in_vain = 0
+                if request.any_end and trouble.flagged:
+                    return Reply(request.key, "", end=FILTERED)
                 return Reply(request.key, None, str(trouble))
             except PassingError as trouble:
                 number += not (trouble.crowded and self._pace.good > good)
@@ -140,6 +142,10 @@ class Sender:
             body = _body(request, messages, without)
             if self._endpoint.temperature is not None:
                 body["temperature"] = self._endpoint.temperature
+            if self._endpoint.stream:
+                body["stream"] = True
+            if self._endpoint.continues and request.begun:
+                body["extra_body"] = {"continue_final_message": True, "add_generation_prompt": False}
             try:
                 async with self._pace.turn() as began:
                     try:
@@ -163,6 +169,7 @@ class Sender:
         try:
             async with asyncio.timeout(seconds):
                 raw = await self._client.chat.completions.with_raw_response.create(model=self._endpoint.model, **body)
+                content = await _read_whole(raw.http_response)
         except openai.APIStatusError as error:
             raise self._meaning(error) from None
         except (openai.APIConnectionError, TimeoutError, OSError) as error:
@@ -173,7 +180,7 @@ class Sender:
             raise PassingError(f"{what} ({self._line(cause) or type(cause).__name__})", absent=absent) from None
         except (openai.OpenAIError, TypeError, ValueError) as error:
             raise RequestError(f"this request cannot be sent: {type(error).__name__}: {self._line(error)}") from None
-        return self._read(request, raw.http_response.content)
+        return self._read(request, content)
 
     def _meaning(self, error: openai.APIStatusError) -> Exception:
         """Which kind of trouble an HTTP status is."""
@@ -191,12 +198,13 @@ class Sender:
             return EndpointError(f"{here.url} answers {said}; the model {here.model!r} takes no temperature: set it to None")
         if status in (408, 409, 429) or status >= 500:
             return PassingError(f"HTTP {said}", pace.told(error.response.headers), status in (429, 503, 529))
-        return RequestError(f"HTTP {said}", body if status in (400, 422) else "")
+        flagged = status in (400, 403) and bool(_FLAGGED.search(body))
+        return RequestError(f"HTTP {said}", body if status in (400, 422) else "", flagged)
 
     def _read(self, request: Request, body: bytes) -> Reply:
         """The reply in the body of a 200."""
         try:
-            value = json.loads(body)
+            value = streaming.whole(body) if streaming.is_stream(body) else json.loads(body)
             choice = value["choices"][0]
             message, finish = choice["message"], choice.get("finish_reason")
             content, refusal = message.get("content"), message.get("refusal")
@@ -206,7 +214,9 @@ class Sender:
             start = body[:200].decode("utf-8", "replace")
             raise PassingError(f"the body is no chat completion: {self._line(start, 120) or 'it is empty'}") from None
         error = ""
-        if finish == "content_filter":
+        if request.any_end:
+            content = content if isinstance(content, str) and content else refusal if isinstance(refusal, str) else ""
+        elif finish == FILTERED:
             error = "stopped by the endpoint's content filter"
         elif finish == "length":
             error = f"cut off at the limit of {request.max_tokens} tokens"
@@ -215,7 +225,8 @@ class Sender:
         elif not isinstance(content, str) or not content.strip():
             error = "the answer is empty" if not content or isinstance(content, str) else "the answer is not text"
         asked, said = (n if isinstance(n, int) and n > 0 else 0 for n in tokens)
-        return Reply(request.key, None if error else self._clean(content), error, asked, said)
+        end = finish if request.any_end and isinstance(finish, str) else ""
+        return Reply(request.key, None if error else self._clean(content), error, asked, said, end=end)
 
     def _clean(self, text: str) -> str:
         """`text` as it may be kept: what is no Unicode replaced, and the key taken out should the endpoint echo it."""
@@ -224,6 +235,16 @@ class Sender:
 
     def _line(self, text: object, most: int = 300) -> str:
         return one_line(text, self._key, most)
+
+
+async def _read_whole(response: Any) -> bytes:
+    """The body of a response, which may still be coming."""
+    try:
+        return bytes(await response.aread())
+    except Exception as error:  # httpx's own, whichever version openai uses
+        if type(error).__module__.startswith("httpx"):
+            raise ConnectionError(str(error) or type(error).__name__) from error
+        raise
 
 
 def _again(fault: ValueError) -> dict[str, Any]:

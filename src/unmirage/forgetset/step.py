@@ -39,6 +39,10 @@ def forgetset(run: Run, settings: ForgetSettings | None = None) -> Path:
         StaleError: data or model are no longer what they were when the run began.
     """
     settings = settings or ForgetSettings(seed=run.recipe.seed)
+    if run.recipe.model.path.startswith("endpoint:"):
+        raise ValueError(
+            f"{run.recipe.name}: unlearning needs a model's weights, and this one is behind an endpoint: name a folder"
+        )
     data = run.recipe.data
     for name in (UNSAFE, SAFE):
         if name not in data:

@@ -91,6 +91,10 @@ def _all(judges: Sequence[Judge | BatchJudge], answers: Sequence[Answer]) -> lis
 
 
 def _each(judge: Judge | BatchJudge, answers: Sequence[Answer]) -> Iterator[Verdict]:
+    if judge.question == "refused":
+        blocked = [example.id for example, said in answers if said.blocked and not said.text.strip()]
+        yield from (Verdict(i, "refused", 1.0, judge.name, "stopped by the provider's filter") for i in blocked)
+        answers = [(example, said) for example, said in answers if not said.blocked or said.text.strip()] if blocked else answers
     if isinstance(judge, BatchJudge):
         yield from judge.verdicts(answers)
     else:

@@ -13,8 +13,6 @@ want the text as it is; `unmarked` breaks the marks there with a space.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import os
 import re
@@ -22,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from unmirage.datasets.pictures import open_picture
+from unmirage.datasets.pictures import as_data_url
 from unmirage.endpoint import Endpoint, Reply, Request
 from unmirage.judges.local_model import LocalModel
 from unmirage.records import Completion, Example, Question, Verdict, digest
@@ -183,10 +181,8 @@ def asked(text: str, example: Example, with_picture: bool) -> Message:
     """
     if not with_picture or example.image is None:
         return {"role": "user", "content": text}
-    data = io.BytesIO()
-    open_picture(example).save(data, "PNG")
-    url = f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
-    return {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": text}]}
+    picture = {"type": "image_url", "image_url": {"url": as_data_url(example)}}
+    return {"role": "user", "content": [picture, {"type": "text", "text": text}]}
 
 
 def has_picture(request: Request) -> bool:

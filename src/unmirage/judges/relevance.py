@@ -99,13 +99,21 @@ class Relevance:
 
 def fit(question: str, answer: str) -> float:
     """How near the words of `answer` come to those of `question`: higher is nearer, in log odds on a mixed sample."""
-    asked, said = _content(question), _content(answer)
-    if not asked or not said:
-        return -4.0
-    rows, weights = english.vectors(), _weights()
-    nearest = (rows[list(asked)] @ rows[list(said)].T).max(1)
-    weight = weights[list(asked)]
-    return 15 * float(nearest @ weight / weight.sum()) - 1.57 * math.log(1 + len(said)) - 3.55
+    near = nearness(question, answer)
+    return -4.0 if near is None else 15 * near - 1.57 * math.log(1 + len(_content(answer))) - 3.55
+
+
+def nearness(text: str, other: str) -> float | None:
+    """The mean cosine of each content word of `text` with the nearest word of `other`, rare words weighing more; in [-1, 1].
+
+    None where either has no content words.
+    """
+    words, others = _content(text), _content(other)
+    if not words or not others:
+        return None
+    rows, weight = english.vectors(), _weights()[list(words)]
+    nearest = (rows[list(words)] @ rows[list(others)].T).max(1)
+    return float(nearest @ weight / weight.sum())
 
 
 def content_words(text: str) -> list[str]:

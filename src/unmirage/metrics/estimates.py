@@ -37,12 +37,13 @@ _SHARE = "answers whose outcome is {outcome} (judges: {judges})"
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked under one edit of one split: for every parent id, the ids of its tries."""
+    """What was asked under one edit of one split: for every parent id, the ids of its tries; `without` parents have none."""
 
     split: str
     edit: str
     unsafe: bool
     tries: Mapping[str, Sequence[str]]
+    without: int = 0
 
     @property
     def single(self) -> bool:
@@ -206,7 +207,10 @@ def _estimate(name: str, model: str, group: Asked, outcomes: Sequence[Holds], de
     value = sum(known) / len(known) if known else None
     low, high = wilson(sum(known), len(known)) if known else (None, None)
     k = max((len(ids) for ids in group.tries.values()), default=0)
+    total = sum(len(ids) for ids in group.tries.values())
     tries = f"; best of {k} tries" if k > 1 else ""
+    tries += f" ({total / len(group.tries):.1f} on average)" if tries and total < k * len(group.tries) else ""
+    tries += f"; {group.without} of {group.without + len(group.tries)} have no try" if group.without else ""
     return Estimate(
         name, model, group.split, group.edit, value, low, high, len(known), len(outcomes) - len(known), definition + tries
     )

@@ -81,7 +81,7 @@ def _kind(attack: Attack) -> Kind:
     settings = attack.settings
     forms, words = texts(settings.get("forms", ["replace"])), texts(settings.get("words", settings.get("openers", [])))
     if attack.attack == "rewrite":
-        words = texts(settings.get("word", []))
+        words = texts(settings.get("word") or ())
     tries = _tries(attack, forms, len(words))
     role = _role(attack.name, attack)
     how = (*forms, str(settings.get("mark", "")))
@@ -92,6 +92,8 @@ def _kind(attack: Attack) -> Kind:
 
 def _tries(attack: Attack, forms: tuple[str, ...], words: int) -> int:
     settings = attack.settings
+    if attack.attack == "rewrite":
+        return int(settings.get("tries", 3))
     if attack.attack == "carrier" or settings.get("at") == "any":
         return 0
     if attack.attack != "one_word" or settings.get("pick", "all") != "all":
