@@ -20,6 +20,7 @@ from unmirage.audit import finds
 from unmirage.judges import DETECTORS, BatchJudge, Judge, build, named, verdicts
 from unmirage.metrics.estimates import measure, word_effects
 from unmirage.metrics.spread import spread
+from unmirage.metrics.utility import Said, utility
 from unmirage.progress import bar
 from unmirage.questions import edits, examples_of, judged, portions
 from unmirage.records import Example, WordEffect, read_lines, to_dict, write_lines
@@ -170,9 +171,11 @@ def measured(run: Run) -> None:
     Where refusing was judged, also the same rates under every detector of refusals, to `spread.json`.
     """
     groups, found = judged(run)
-    runs.write_json(run.estimates, [to_dict(e) for e in measure(run.recipe.name, groups, found)])
+    texts = {i: completion.text for i, completion in run.completions.read().items()}
+    said = {e.id: Said(texts[e.id], e.answers) for e in read_lines(run.examples, Example) if e.id in texts}
+    estimates = measure(run.recipe.name, groups, found) + utility(run.recipe.name, groups, found, said)
+    runs.write_json(run.estimates, [to_dict(e) for e in estimates])
     if "refused" in found.judges:
-        texts = {i: completion.text for i, completion in run.completions.read().items()}
         seen = spread(run.recipe.name, groups, texts, DETECTORS, run.recipe.partial)
         runs.write_json(run.spread, {name: [to_dict(e) for e in estimates] for name, estimates in seen.items()})
     words = {a.name: " / ".join(map(str, a.settings.get("words", [a.settings.get("mark", "")]))) for a in run.recipe.attacks}
