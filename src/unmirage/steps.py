@@ -18,6 +18,7 @@ from unmirage import processes, recipe, runs
 from unmirage.attacks import ATTACKS
 from unmirage.audit import finds
 from unmirage.judges import DETECTORS, BatchJudge, Judge, build, named, verdicts
+from unmirage.metrics.categories import by_category
 from unmirage.metrics.estimates import measure, word_effects
 from unmirage.metrics.spread import spread
 from unmirage.metrics.utility import Said, utility
@@ -98,12 +99,18 @@ def attack(run: Run) -> list[Example]:
     """The test examples and every edit of them; to `edited.jsonl`."""
     made: dict[str, Example] = {}
     for split in run.recipe.splits:
-        parents = [dataclasses.replace(e, id=f"{split}/{e.id}", source=split) for e in examples_of(run, split)]
+        parents = [_parent(split, example) for example in examples_of(run, split)]
         made |= {parent.id: parent for parent in parents}
         made |= {example.id: example for example in edits(run.recipe, split, parents)}
     examples = list(made.values())
     runs.write_whole(run.examples, write_lines(examples))
     return examples
+
+
+def _parent(split: str, example: Example) -> Example:
+    """An example of `split`, under its name; the kind of request is what its source says behind the name of the set."""
+    category = example.category or example.source.partition("/")[2]
+    return dataclasses.replace(example, id=f"{split}/{example.id}", source=split, category=category)
 
 
 def respond(run: Run) -> None:
@@ -168,13 +175,18 @@ def judge(run: Run) -> None:
 def measured(run: Run) -> None:
     """Estimates from the verdicts, to `estimates.json`; paired effects of the edits, to `words.jsonl`.
 
-    Where refusing was judged, also the same rates under every detector of refusals, to `spread.json`.
+    Where refusing was judged, also the same rates under every detector of refusals, to `spread.json`; where the requests are of
+    several kinds, also the headline measures of each, to `categories.json`.
     """
     groups, found = judged(run)
     texts = {i: completion.text for i, completion in run.completions.read().items()}
-    said = {e.id: Said(texts[e.id], e.answers) for e in read_lines(run.examples, Example) if e.id in texts}
+    examples = list(read_lines(run.examples, Example))
+    said = {e.id: Said(texts[e.id], e.answers) for e in examples if e.id in texts}
     estimates = measure(run.recipe.name, groups, found) + utility(run.recipe.name, groups, found, said)
     runs.write_json(run.estimates, [to_dict(e) for e in estimates])
+    kinds = by_category(run.recipe.name, groups, found, {e.id: e.category for e in examples})
+    if kinds:
+        runs.write_json(run.categories, [to_dict(e) for e in kinds])
     if "refused" in found.judges:
         seen = spread(run.recipe.name, groups, texts, DETECTORS, run.recipe.partial)
         runs.write_json(run.spread, {name: [to_dict(e) for e in estimates] for name, estimates in seen.items()})

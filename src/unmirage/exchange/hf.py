@@ -20,7 +20,7 @@ from unmirage.records import Edit, Example, from_dict, to_dict
 
 COLUMNS = {
     **{"id": "string", "prompt": "string", "image": "string", "response": "string", "unsafe": "bool", "source": "string"},
-    **{"answers": "list<string>", "edit": "string"},
+    **{"answers": "list<string>", "edit": "string", "category": "string"},
 }
 """The columns and their types."""
 

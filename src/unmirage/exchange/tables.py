@@ -1,8 +1,8 @@
 """Run folders as one tidy table, for pandas, polars or a spreadsheet: CSV, or Parquet (needs `pip install unmirage[data]`).
 
-`estimates` has a row per estimate, `verdicts` one per answer and judge, `completions` one per answer. Every row begins with
-`run`, the folder, and `model`, the recipe's name; verdicts and completions carry their question, so that tables can be grouped
-without a join. Numbers stay numbers, and what is not there is empty.
+`estimates` has a row per estimate, `categories` the same by kind of request, `verdicts` a row per answer and judge, `completions`
+one per answer. Every row begins with `run`, the folder, and `model`, the recipe's name; verdicts and completions carry their
+question, so that tables can be grouped without a join. Numbers stay numbers, and what is not there is empty.
 """
 
 from __future__ import annotations
@@ -19,13 +19,21 @@ from unmirage import recipe, runs
 from unmirage.records import Estimate, Example, from_dict, read_lines, to_dict
 from unmirage.runs import Run
 
-Kind = Literal["estimates", "verdicts", "completions"]
+Kind = Literal["estimates", "verdicts", "completions", "categories"]
 _TEXT, _NUMBER, _COUNT, _TRUTH = "string", "float64", "int64", "bool"
-_ASKED = dict.fromkeys(("split", "edit", "word", "parent"), _TEXT) | {"unsafe": _TRUTH, "prompt": _TEXT, "image": _TEXT}
-COLUMNS: dict[Kind, dict[str, str]] = {
-    "estimates": dict.fromkeys(("run", "model", "name", "split", "edit"), _TEXT)
+_ASKED = dict.fromkeys(("split", "category", "edit", "word", "parent"), _TEXT) | {
+    "unsafe": _TRUTH,
+    "prompt": _TEXT,
+    "image": _TEXT,
+}
+_MEASURED = (
+    dict.fromkeys(("run", "model", "name", "split", "edit"), _TEXT)
     | dict.fromkeys(("value", "low", "high"), _NUMBER)
-    | {"n": _COUNT, "undetermined": _COUNT, "definition": _TEXT},
+    | {"n": _COUNT, "undetermined": _COUNT, "definition": _TEXT}
+)
+COLUMNS: dict[Kind, dict[str, str]] = {
+    "estimates": _MEASURED,
+    "categories": _MEASURED,
     "verdicts": dict.fromkeys(("run", "model", "example_id", "question", "judge"), _TEXT)
     | {"score": _NUMBER, "note": _TEXT}
     | _ASKED,
@@ -86,7 +94,15 @@ def parquet(found: Sequence[dict[str, Any]], columns: dict[str, str]) -> bytes:
 
 
 def _estimates(run: Run) -> Iterator[dict[str, Any]]:
-    for each in json.loads(run.estimates.read_text(encoding="utf-8")) if run.estimates.exists() else []:
+    yield from _measured(run.estimates)
+
+
+def _categories(run: Run) -> Iterator[dict[str, Any]]:
+    yield from _measured(run.categories)
+
+
+def _measured(path: Path) -> Iterator[dict[str, Any]]:
+    for each in json.loads(path.read_text(encoding="utf-8")) if path.exists() else []:
         yield to_dict(from_dict(Estimate, each))
 
 
@@ -110,9 +126,15 @@ def _asked(run: Run) -> dict[str, dict[str, Any]]:
         told: dict[str, Any] = {"edit": "none", "word": None, "parent": None}
         if edit is not None:
             told = {"edit": " ".join(edit.attacks), "word": edit.word, "parent": edit.parent}
-        facts = {"split": example.source, "unsafe": example.unsafe, "prompt": example.prompt, "image": example.image}
+        facts = {
+            "split": example.source,
+            "category": example.category,
+            "unsafe": example.unsafe,
+            "prompt": example.prompt,
+            "image": example.image,
+        }
         found[example.id] = facts | told
     return found
 
 
-_ROWS = {"estimates": _estimates, "verdicts": _verdicts, "completions": _completions}
+_ROWS = {"estimates": _estimates, "categories": _categories, "verdicts": _verdicts, "completions": _completions}

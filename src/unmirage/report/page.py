@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from unmirage.records import Estimate, WordEffect
 from unmirage.report import rows
+from unmirage.report.categories import worst_cells
 from unmirage.report.detectors import spreads
 from unmirage.report.edits import kind_of
 from unmirage.report.finding import Finding, Tried, find
@@ -43,6 +44,7 @@ def page(runs: Sequence[Finished], out: str) -> str:
         names=[run.name for run in runs],
         plots=plots(runs),
         lessons=lessons([(run.name, run.taught) for run in runs]),
+        worst=worst_cells(runs),
         groups=rows.groups(runs),
         answers=answers(runs),
         spreads=spreads(runs),
