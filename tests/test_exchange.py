@@ -14,7 +14,7 @@ from hypothesis import given
 from test_records import EXAMPLES
 from unmirage import datasets, recipe, runs, steps
 from unmirage.datasets.pictures import open_picture
-from unmirage.exchange import hf, lmms_eval, tables
+from unmirage.exchange import hf, lmms_eval, lmms_logs, tables
 from unmirage.judges.loose import judge_file
 from unmirage.records import Completion, Example, write_lines
 from unmirage.runs import Run
@@ -60,7 +60,7 @@ def run(tmp_path: Path) -> Run:
 
 def test_a_run_as_samples_of_lmms_eval_is_judged_the_same(run: Run, tmp_path: Path) -> None:
     """Every edit is a task; ids are numbered; results come back as the estimates that they are."""
-    *samples, results = lmms_eval.write(run, tmp_path / "out", "20990101")
+    *samples, results = lmms_logs.write(run, tmp_path / "out", "20990101")
     assert [file.name for file in samples] == [f"20990101_samples_unmirage_pope{edit}.jsonl" for edit in ("", "_share")]
     found = list(judge_file(samples[0], ["refusal", "yes_no"]))
     assert [line["scores"] for line in found] == [
