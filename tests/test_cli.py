@@ -101,7 +101,7 @@ def test_json_is_alone_on_standard_output(base_run: Path) -> None:
     assert done.returncode == 0, done.stderr
     estimates = json.loads(done.stdout)
     assert {e["model"] for e in estimates} == {"base"}
-    assert {"leak", "asr", "rr", "ir", "accuracy", *get_args(Outcome)} == {e["name"] for e in estimates}
+    assert {"leak", "asr", "rr", "ir", "accuracy", "accuracy_answered", *get_args(Outcome)} == {e["name"] for e in estimates}
     assert {"none", "what", "what-best-of-3", "control-replace", "control-prepend", "punctuation"} <= {
         e["edit"] for e in estimates if e["split"] == "unsafe"
     }

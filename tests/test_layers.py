@@ -46,6 +46,10 @@ def test_libraries_stay_where_they_belong() -> None:
             assert "accelerate" not in roots, name
         if not within(name, "endpoint"):
             assert "openai" not in roots, name
+        if not within(name, "exchange"):
+            assert "inspect_ai" not in roots, name
+        else:
+            assert not roots & HEAVY, name
 
 
 def test_layers_do_not_look_up() -> None:

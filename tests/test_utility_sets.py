@@ -163,6 +163,26 @@ def test_the_other_sets_word_for_word(tmp_path: Path) -> None:
     assert _loaded("mm_vet", tmp_path)[1].answers == ("14", "14.0")
 
 
+def test_textvqa_with_the_ocr_tokens_of_llavas_question_file(tmp_path: Path) -> None:
+    """Its words as they are, its answers from the annotations, joined by picture and question whatever the case."""
+    annotations = tmp_path / "TextVQA_0.5.1_val.json"
+    row = {"question_id": 3, "question": "what is the sign's word?", "image_id": "0a", "image_classes": [], "answers": TEN}
+    put_json(annotations, {"data": [row]})
+    text = "What is the sign's word?\nReference OCR token: STOP, GO" + SHORT
+    line = {"question_id": row["image_id"], "image": "0a.jpg", "text": text, "category": "default"}
+    file = tmp_path / "llava_textvqa_val_v051_ocr.jsonl"
+    file.write_text(json.dumps(line) + "\n")
+    wanted = Example("3", text, str(tmp_path / "train_images" / "0a.jpg"), None, False, "textvqa/val-ocr", tuple(TEN))
+    assert [name for name, (module, _) in ADAPTERS.items() if module.recognises(file)] == ["textvqa"]
+    assert textvqa.load(str(file), "", 0) == textvqa.load(str(tmp_path), "val-ocr", 0) == [wanted]
+    file.write_text(json.dumps(line | {"text": "Why?" + SHORT}) + "\n")
+    with pytest.raises(ValueError, match=r"ocr.jsonl:1: TextVQA_0.5.1_val.json has no question 'Why\?' on picture 0a"):
+        textvqa.load(str(file), "", 0)
+    annotations.unlink()
+    with pytest.raises(FileNotFoundError, match="should lie beside it"):
+        textvqa.load(str(file), "", 0)
+
+
 def test_mmbench_choices_end_at_the_first_empty_and_pictures_may_be_shared(tmp_path: Path) -> None:
     """nan is empty; a short picture field is the index of the row with the picture; a byte-order mark is no part of a name."""
     first, second = _loaded("mmbench", tmp_path)

@@ -55,6 +55,7 @@ def test_every_pair_becomes_one_example(tmp_path: Path) -> None:
             "I cannot assist.",
             True,
             "vlguard/unsafes",
+            category="invented",
         ),
     ]
 

@@ -50,7 +50,8 @@ class Example(Record):
     """One question about one picture.
 
     `image` is an image reference (what `datasets.pictures` opens), `response` the text to learn or to forget, `answers` what a
-    correct (for an unsafe request: a harmful) answer contains. `unsafe` is ground truth about the request.
+    correct (for an unsafe request: a harmful) answer contains. `unsafe` is ground truth about the request. `category`: the
+    kind of request, where the set says one; shares of each are measured apart.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Example(Record):
     source: str = ""
     answers: tuple[str, ...] = ()
     edit: Edit | None = None
+    category: str = ""
 
 
 @dataclass(frozen=True, slots=True)

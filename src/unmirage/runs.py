@@ -212,6 +212,11 @@ class Run:
         return self.folder / "spread.json"
 
     @property
+    def categories(self) -> Path:
+        """The headline measures of every category of a split."""
+        return self.folder / "categories.json"
+
+    @property
     def manifest(self) -> Path:
         """What the run was made with."""
         return self.folder / "manifest.json"

@@ -18,8 +18,10 @@ from unmirage import processes, recipe, rewriting, runs
 from unmirage.attacks import ATTACKS
 from unmirage.audit import finds
 from unmirage.judges import DETECTORS, BatchJudge, Judge, build, named, verdicts
+from unmirage.metrics.categories import by_category
 from unmirage.metrics.estimates import measure, word_effects
 from unmirage.metrics.spread import spread
+from unmirage.metrics.utility import Said, utility
 from unmirage.models import remote
 from unmirage.progress import bar
 from unmirage.questions import edits, examples_of, judged, portions
@@ -107,10 +109,7 @@ def trained_folder(run: Run) -> Path | None:
 def attack(run: Run) -> list[Example]:
     """The test examples and every edit of them; to `edited.jsonl`."""
     made: dict[str, Example] = {}
-    parents = {
-        split: [dataclasses.replace(e, id=f"{split}/{e.id}", source=split) for e in examples_of(run, split)]
-        for split in run.recipe.splits
-    }
+    parents = {split: [_parent(split, example) for example in examples_of(run, split)] for split in run.recipe.splits}
     written = rewriting.written(run, parents)
     for split, some in parents.items():
         made |= {parent.id: parent for parent in some}
@@ -118,6 +117,12 @@ def attack(run: Run) -> list[Example]:
     examples = list(made.values())
     runs.write_whole(run.examples, write_lines(examples))
     return examples
+
+
+def _parent(split: str, example: Example) -> Example:
+    """An example of `split`, under its name; the kind of request is what its source says behind the name of the set."""
+    category = example.category or example.source.partition("/")[2]
+    return dataclasses.replace(example, id=f"{split}/{example.id}", source=split, category=category)
 
 
 def respond(run: Run) -> None:
@@ -186,12 +191,19 @@ def judge(run: Run) -> None:
 def measured(run: Run) -> None:
     """Estimates from the verdicts, to `estimates.json`; paired effects of the edits, to `words.jsonl`.
 
-    Where refusing was judged, also the same rates under every detector of refusals, to `spread.json`.
+    Where refusing was judged, also the same rates under every detector of refusals, to `spread.json`; where the requests are of
+    several kinds, also the headline measures of each, to `categories.json`.
     """
     groups, found = judged(run)
-    runs.write_json(run.estimates, [to_dict(e) for e in measure(run.recipe.name, groups, found)])
+    texts = {i: completion.text for i, completion in run.completions.read().items()}
+    examples = list(read_lines(run.examples, Example))
+    said = {e.id: Said(texts[e.id], e.answers) for e in examples if e.id in texts}
+    estimates = measure(run.recipe.name, groups, found) + utility(run.recipe.name, groups, found, said)
+    runs.write_json(run.estimates, [to_dict(e) for e in estimates])
+    kinds = by_category(run.recipe.name, groups, found, {e.id: e.category for e in examples})
+    if kinds:
+        runs.write_json(run.categories, [to_dict(e) for e in kinds])
     if "refused" in found.judges:
-        texts = {i: completion.text for i, completion in run.completions.read().items()}
         seen = spread(run.recipe.name, groups, texts, DETECTORS, run.recipe.partial)
         runs.write_json(run.spread, {name: [to_dict(e) for e in estimates] for name, estimates in seen.items()})
     words = {spec.name: _brought_in(spec) for spec in run.recipe.attacks}

@@ -44,7 +44,8 @@ def _rows(file: Path, split: str) -> Iterator[tuple[str, Example]]:
         elif split == "dev":
             raise ValueError(f"{place}: 'answer' is missing or empty")
         holder = image if len(image) <= _SHORTEST else key
-        yield place, Example(key, prompt, f"tsv:{file}#{holder}", None, False, f"mmbench/{split}", answers)
+        kind = _text(row.get("category", ""))
+        yield place, Example(key, prompt, f"tsv:{file}#{holder}", None, False, f"mmbench/{split}", answers, category=kind)
 
 
 def _choices(row: dict[str, str]) -> list[str]:

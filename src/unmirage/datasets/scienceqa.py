@@ -1,6 +1,7 @@
 """ScienceQA (Lu et al. 2022, arXiv 2209.09513): `problems.json`, an object of problems by id, and `pid_splits.json`.
 
-Only some problems have a picture, `<split>/<id>/image.png` under `images/` or beside the files. `answers` is the letter.
+Only some problems have a picture, `<split>/<id>/image.png` under `images/` or beside the files: their category is `picture` (what
+others call SQA-IMG), of the others `text`. `answers` is the letter.
 Worded as LLaVA-1.5 does: "Context: <hint>" where there is a hint, the question, one line per lettered choice, and "Answer with
 the option's letter from the given choices directly." The form of the context line is the one thing not checked against LLaVA.
 """
@@ -85,4 +86,5 @@ def _example(row: dict[str, Any], key: str, split: str, folder: Path, place: str
     if row.get("image") is not None:
         name = f"{split}/{key}/{text_field(row, 'image', place)}"
         image = str(picture_root([folder / "images", folder], name) / name)
-    return Example(key, prompt, image, None, False, f"scienceqa/{split}", (LETTERS[answer],))
+    kind = "text" if image is None else "picture"
+    return Example(key, prompt, image, None, False, f"scienceqa/{split}", (LETTERS[answer],), category=kind)

@@ -47,12 +47,13 @@ def load(path: str, split: str, seed: int) -> list[Example]:
     root = _pictures(file, pairs)
     taken: Counter[str] = Counter()
     examples = []
-    for identity, image, kind, prompt, response in pairs:
+    for identity, image, kind, prompt, response, category in pairs:
         key = f"{identity}/{kind}"
         taken[key] += 1
         key += f"-{taken[key]}" if taken[key] > 1 else ""
         if split in ("", kind):
-            examples.append(Example(key, prompt, str(root / image), response, kind != "safe_safes", f"vlguard/{kind}"))
+            said, unsafe = f"vlguard/{kind}", kind != "safe_safes"
+            examples.append(Example(key, prompt, str(root / image), response, unsafe, said, category=category))
     if not examples:
         raise ValueError(f"{path} has no rows" + (f" in split {split!r}" if split else ""))
     return examples
@@ -66,12 +67,13 @@ def recognises(path: Path) -> bool:
     return isinstance(record.get("instr-resp"), list) and "safe" in record
 
 
-def _pairs(record: Any, where: str) -> list[tuple[str, str, str, str, str]]:
-    """(record id, image, kind, prompt, response) of each pair in a record; `where` names the record in errors."""
+def _pairs(record: Any, where: str) -> list[tuple[str, str, str, str, str, str]]:
+    """(record id, image, kind, prompt, response, category) of each pair in a record; `where` names the record in errors."""
     record = mapping(record, where)
     identity = field(record, "id", str, where)
     where = f"{where} (id {identity!r})"
     image, safe = field(record, "image", str, where), field(record, "safe", bool, where)
+    category = field(record, "harmful_category", str, where) if record.get("harmful_category") is not None else ""
     found = []
     for number, pair in enumerate(field(record, "instr-resp", list, where), start=1):
         place = f"{where}, pair {number}"
@@ -84,13 +86,13 @@ def _pairs(record: Any, where: str) -> list[tuple[str, str, str, str, str]]:
         prompt = _LEADING_BREAK.sub("", field(pair, keys[0], str, place), count=1).strip()
         if not prompt:
             raise ValueError(f"{place}: {keys[0]!r} is empty")
-        found.append((identity, image, KINDS[keys[0]], prompt, field(pair, "response", str, place)))
+        found.append((identity, image, KINDS[keys[0]], prompt, field(pair, "response", str, place), category))
     if not found:
         raise ValueError(f"{where}: 'instr-resp' has no pairs")
     return found
 
 
-def _pictures(file: Path, pairs: list[tuple[str, str, str, str, str]]) -> Path:
+def _pictures(file: Path, pairs: list[tuple[str, str, str, str, str, str]]) -> Path:
     """The folder that image names are relative to: the one of train/ and test/ that holds the first picture."""
     names = sorted(("train", "test"), key=lambda name: name not in file.stem)
     roots = [file.parent / name for name in names if (file.parent / name).is_dir()]

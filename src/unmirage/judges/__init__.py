@@ -15,6 +15,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from unmirage import recipe
 from unmirage.judges import keyword_lists
+from unmirage.judges.benchmark import Choice, Exact, Vqa, YesNo
 from unmirage.judges.closed_set import ClosedSet
 from unmirage.judges.coherence import Coherence
 from unmirage.judges.correctness import Correctness
@@ -110,6 +111,10 @@ JUDGES: dict[str, type[Judge] | type[BatchJudge]] = {
     "leak": Leak,
     "closed_set": ClosedSet,
     "correctness": Correctness,
+    "vqa": Vqa,
+    "choice": Choice,
+    "yes_no": YesNo,
+    "exact": Exact,
     "rubric": Rubric,
     "guard": Guard,
     "paper": Paper,

@@ -1,4 +1,7 @@
-"""Judging loose answers: a JSON-lines file of {"id", "prompt", "response"}, no run needed."""
+"""Judging loose answers, no run needed: JSON lines of {"id", "prompt", "response"}, or a samples file of lmms-eval.
+
+A line may also have `answers`, a list of what would be right, for the judges of correctness.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from unmirage.exchange import lmms_eval
 from unmirage.judges import Answer, all_verdicts, build, named
 from unmirage.judges.outcomes import outcome
 from unmirage.records import Completion, Example, Question
@@ -61,8 +65,13 @@ def _answer(line: str, where: str) -> Answer:
         raise ValueError(f"{where}:{error.colno}: broken JSON: {error.msg}") from error
     if not isinstance(row, dict):
         raise ValueError(f"{where}: expected an object, found {type(row).__name__}")
+    if lmms_eval.recognises(row):
+        return lmms_eval.answer_of(row, where)
     for key in ("id", "prompt", "response"):
         if not isinstance(row.get(key), str | int):
             raise ValueError(f"{where}: {key!r} is missing or not text")
     key, prompt, response = (str(row[name]) for name in ("id", "prompt", "response"))
-    return Example(key, prompt), Completion(key, response, True)
+    answers = row.get("answers", [])
+    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+        raise ValueError(f"{where}: 'answers' should be a list of texts")
+    return Example(key, prompt, answers=tuple(answers)), Completion(key, response, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from unmirage.report.categories import worst_cells
 from unmirage.report.finding import find
 from unmirage.report.folders import Finished
 from unmirage.report.lesson import Lesson, lessons, one_digit
@@ -23,6 +24,8 @@ def markdown(runs: Sequence[Finished], out: str) -> str:
     parts = [f"# {_safe(headline(findings))}"]
     said = [f"- **{_safe(f.model)}: {VERDICTS[f.outcome]}.** {_safe(sentences(f, bounds=True))}" for f in findings]
     parts.append("\n".join(said))
+    if cells := worst_cells(runs):
+        parts.append("\n".join(f"- {_safe(line)}" for line in cells))
     parts.append(
         'Percent with 95% intervals; "-" where nothing was measured; {braces}: if all undetermined answers fell to one side, or '
         "to the other. The rule behind the verdict is on the HTML page."

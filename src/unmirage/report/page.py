@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from unmirage.records import Estimate, WordEffect
 from unmirage.report import rows
+from unmirage.report.categories import worst_cells
 from unmirage.report.detectors import spreads
 from unmirage.report.edits import kind_of
 from unmirage.report.finding import Finding, Tried, find
@@ -46,6 +47,7 @@ def page(runs: Sequence[Finished], out: str) -> str:
         lessons=lessons([(run.name, run.taught) for run in runs]),
         moved=moved(runs, pictures=True),
         pictured=PICTURED,
+        worst=worst_cells(runs),
         groups=rows.groups(runs),
         answers=answers(runs),
         spreads=spreads(runs),

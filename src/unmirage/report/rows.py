@@ -19,7 +19,26 @@ _TITLES = {
     "rr": "{} requests that are refused",
     "ir": "{} requests answered off topic",
     "accuracy": "{} requests answered correctly",
+    "accuracy_answered": "{} requests answered correctly, of those not refused",
+    "accuracy_as_scored": "{} requests, by the benchmark's own rule",
+    "accuracy_circular": "{} questions right in every order of their choices",
+    "precision": "{} requests: precision",
+    "recall": "{} requests: recall",
+    "f1": "{} requests: F1",
+    "f1_answered": "{} requests: F1 of those not refused",
+    "yes_share": "{} requests: answers that say yes",
 }
+UTILITY = (
+    "accuracy_answered",
+    "accuracy_as_scored",
+    "accuracy_circular",
+    "precision",
+    "recall",
+    "f1",
+    "f1_answered",
+    "yes_share",
+)
+"""What more is measured of benign requests; at a glance only of the plain question."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +79,8 @@ def groups(runs: Sequence[Finished]) -> list[Group]:
 def at_a_glance(runs: Sequence[Finished]) -> list[Group]:
     """The groups with what a first look needs.
 
-    Left out: the same word in another place (single tries); and, for ASR and off-topic answers, all but the first attack.
+    Left out: the same word in another place (single tries); for ASR and off-topic answers, all but the first attack; for more
+    measures of utility, all attacks.
     """
     made = []
     for group in groups(runs):
@@ -154,6 +174,8 @@ def _rank(pair: tuple[str, str], order: list[tuple[str, str]]) -> tuple[int, int
 
 def _fewer(name: str, rows: list[Row]) -> list[Row]:
     first = next((row.kind for row in rows if row.kind.role == "attack"), None)
+    if name in UTILITY:
+        return [row for row in rows if row.kind.role == "plain"]
     if name not in ("asr", "ir") or first is None:
         return rows
     return [row for row in rows if row.kind.role == "plain" or row.kind == first]

@@ -1,0 +1,94 @@
+"""Correctness as the benchmarks score it: the judges `vqa`, `choice`, `yes_no` and `exact`, each with a `mode`.
+
+The rules and their sources are in `unmirage.metrics`: vqa, multiple_choice, yes_no, exact. The mode is in the judge's name, so a
+report says by whose rule a number was made. An example without the answers that the rule needs is None: undetermined.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from unmirage.metrics import exact, multiple_choice, vqa, yes_no
+from unmirage.records import Completion, Example, Question, Verdict
+
+
+@dataclass(frozen=True)
+class Vqa:
+    """The share of people who say the same, as VQA accuracy counts it; needs the ten people's answers."""
+
+    mode: vqa.Mode = "official"
+    question: ClassVar[Question] = "correct"
+
+    @property
+    def name(self) -> str:
+        """The name and the mode."""
+        return f"vqa:{self.mode}"
+
+    def __call__(self, example: Example, completion: Completion) -> Verdict:
+        """Judge one answer."""
+        if len(example.answers) != 10:
+            return Verdict(example.id, self.question, None, self.name, f"needs ten answers, found {len(example.answers)}")
+        return Verdict(example.id, self.question, vqa.vqa_accuracy(completion.text, example.answers, self.mode), self.name)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Whether the lettered choice that the answer picks is the right one; the note says what it picks."""
+
+    mode: multiple_choice.Mode = "official"
+    question: ClassVar[Question] = "correct"
+
+    @property
+    def name(self) -> str:
+        """The name and the mode."""
+        return f"choice:{self.mode}"
+
+    def __call__(self, example: Example, completion: Completion) -> Verdict:
+        """Judge one answer."""
+        choices = multiple_choice.offered(example.prompt)
+        if not example.answers or not choices:
+            lacking = "no right letter" if choices else "no lettered choices in the question"
+            return Verdict(example.id, self.question, None, self.name, lacking)
+        letter = multiple_choice.picked(completion.text, choices, self.mode)
+        return Verdict(example.id, self.question, float(letter in example.answers), self.name, letter or "no choice found")
+
+
+@dataclass(frozen=True)
+class YesNo:
+    """Whether the answer, read as yes or no, is right; the note says how it is read."""
+
+    mode: yes_no.Mode = "official"
+    question: ClassVar[Question] = "correct"
+
+    @property
+    def name(self) -> str:
+        """The name and the mode."""
+        return f"yes_no:{self.mode}"
+
+    def __call__(self, example: Example, completion: Completion) -> Verdict:
+        """Judge one answer."""
+        if example.answers not in (("yes",), ("no",)):
+            return Verdict(example.id, self.question, None, self.name, "its answer is not yes or no")
+        said = yes_no.read(completion.text, self.mode)
+        return Verdict(example.id, self.question, float(said == example.answers[0]), self.name, said or "neither")
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Whether the answer is one of the reference answers, and nothing else."""
+
+    mode: exact.Mode = "official"
+    question: ClassVar[Question] = "correct"
+
+    @property
+    def name(self) -> str:
+        """The name and the mode."""
+        return f"exact:{self.mode}"
+
+    def __call__(self, example: Example, completion: Completion) -> Verdict:
+        """Judge one answer."""
+        if not example.answers:
+            return Verdict(example.id, self.question, None, self.name, "no answer to compare with")
+        right = any(exact.same(completion.text, answer, self.mode) for answer in example.answers)
+        return Verdict(example.id, self.question, float(right), self.name)

@@ -1,0 +1,51 @@
+"""The worst cell of each split: the category and edit whose share is surely worst, in one line. Nothing is computed here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from unmirage.records import Estimate, from_dict
+from unmirage.report.edits import kind_of
+from unmirage.report.folders import Finished
+from unmirage.report.rows import interval, percent
+
+_SAYS = {"leak": "leak", "asr": "not refused", "rr": "refused"}
+
+
+def worst_cells(runs: Sequence[Finished]) -> list[str]:
+    """A line for every run and split with categories: leak, else ASR, of unsafe requests; refusals of benign ones.
+
+    The worst is the one with the highest lower limit, so that a category of one question does not win by luck.
+
+    Raises:
+        ValueError: a `categories.json` is not what it should be; the message names it.
+    """
+    return [line for run in runs for line in _lines(run, _read(run))]
+
+
+def _lines(run: Finished, found: Sequence[Estimate]) -> list[str]:
+    lines = []
+    for split, role in run.recipe.splits.items():
+        mine = [e for e in found if e.split.startswith(f"{split}/") and e.low is not None]
+        measures = ("leak", "asr") if role == "unsafe" else ("rr",)
+        measure = next((name for name in measures if any(e.name == name for e in mine)), None)
+        cells = [e for e in mine if e.name == measure]
+        if not cells or measure is None:
+            continue
+        worst = max(cells, key=lambda e: (e.low or 0.0, e.value or 0.0))
+        label = kind_of(run.recipe, split, worst.edit).label
+        name, many = worst.split.removeprefix(f"{split}/"), len({e.split for e in cells})
+        share = f"{percent(worst.value)}% {_SAYS[measure]} [{interval(worst)}], n = {worst.n}"
+        lines.append(f"{run.name}: worst of {many} categories of {split} requests: {name} ({label}): {share}")
+    return lines
+
+
+def _read(run: Finished) -> list[Estimate]:
+    path = run.run.categories
+    if not path.is_file():
+        return []
+    try:
+        return [from_dict(Estimate, each) for each in json.loads(path.read_text(encoding="utf-8"))]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: not a list of estimates: {error}") from error
