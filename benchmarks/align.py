@@ -151,7 +151,7 @@ class Bench:
         """Train our way; how many answers of the reference were computed."""
         policy = self.policy()
         forget, retain = self.streams(policy)
-        optimizer = torch.optim.AdamW([p for p in policy.model.parameters() if p.requires_grad], lr=1e-6)
+        optimizer = torch.optim.AdamW([p for p in policy.model.parameters() if p.requires_grad], lr=1e-6, fused=True)
         with tempfile.TemporaryDirectory() as folder, remembered(policy.model):
             reference, built = self._cached(policy, (forget, retain), Path(folder), self.steps(epochs))
             for step in range(self.steps(epochs)):

@@ -82,6 +82,7 @@ def judged(run: Run) -> tuple[list[Asked], Judged]:
 
 
 def portions(examples: Sequence[Example], size: int) -> list[list[Example]]:
-    """Batches of similar length, the same however often and from wherever a run is resumed."""
+    """Batches of similar length, all with pictures or all without, the same however often and from wherever a run is resumed."""
     ordered = sorted(examples, key=lambda e: (len(e.prompt), e.id))
-    return [ordered[i : i + size] for i in range(0, len(ordered), size)]
+    kinds = ([e for e in ordered if (e.image is None) == bare] for bare in (False, True))
+    return [some[i : i + size] for some in kinds for i in range(0, len(some), size)]

@@ -173,6 +173,22 @@ class Scored(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class FoundSuffix(Record):
+    """The best suffix found for one question (`asked` is a digest of it and of how), empty if there is none, and its cost.
+
+    `loss` is the target's negative log-probability after it, in nats, `plain` without it; `scored` suffixes took a forward pass
+    each, and `gradients` steps one forward and one back.
+    """
+
+    asked: str
+    text: str
+    loss: float | None
+    plain: float | None
+    scored: int
+    gradients: int
+
+
+@dataclass(frozen=True, slots=True)
 class Probe(Record):
     """An estimate taken while training, after `step` finished steps."""
 

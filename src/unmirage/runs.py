@@ -217,6 +217,11 @@ class Run:
         return self.folder / "categories.json"
 
     @property
+    def costs(self) -> Path:
+        """What each edit costs an attacker: answers and further forward passes a question, by split and edit."""
+        return self.folder / "costs.json"
+
+    @property
     def manifest(self) -> Path:
         """What the run was made with."""
         return self.folder / "manifest.json"

@@ -10,16 +10,17 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unmirage import processes, recipe, rewriting, runs
+from unmirage import processes, recipe, rewriting, runs, suffixing
 from unmirage.attacks import ATTACKS
 from unmirage.audit import finds
 from unmirage.judges import DETECTORS, BatchJudge, Judge, build, named, verdicts
 from unmirage.metrics.categories import by_category
-from unmirage.metrics.estimates import measure, word_effects
+from unmirage.metrics.estimates import Asked, measure, word_effects
 from unmirage.metrics.spread import spread
 from unmirage.metrics.utility import Said, utility
 from unmirage.models import remote
@@ -90,7 +91,7 @@ def align(run: Run) -> None:
     from unmirage.aligning import Alignment
 
     alignment = Alignment(run)
-    look = alignment.prober(attack(run), _judges(run)) if r.train.probe.at else None
+    look = alignment.prober(attack(run, searched=False), _judges(run)) if r.train.probe.at else None
     alignment.fit(look)
     unfinished = target.with_name(f".{target.name}.unfinished")
     if processes.writes():
@@ -106,11 +107,12 @@ def trained_folder(run: Run) -> Path | None:
     return run.folder / ("model" if run.recipe.model.lora is None else "adapter")
 
 
-def attack(run: Run) -> list[Example]:
-    """The test examples and every edit of them; to `edited.jsonl`."""
+def attack(run: Run, searched: bool = True) -> list[Example]:
+    """The test examples and every edit of them; to `edited.jsonl`. `searched`: also those found by searching on the model."""
     made: dict[str, Example] = {}
     parents = {split: [_parent(split, example) for example in examples_of(run, split)] for split in run.recipe.splits}
-    written = rewriting.written(run, parents)
+    written = suffixing.found(run, parents, partial(load_model, run)) if searched else suffixing.none(run)
+    written |= rewriting.written(run, parents)
     for split, some in parents.items():
         made |= {parent.id: parent for parent in some}
         made |= {example.id: example for example in edits(run.recipe, split, some, written)}
@@ -206,6 +208,7 @@ def measured(run: Run) -> None:
     if "refused" in found.judges:
         seen = spread(run.recipe.name, groups, texts, DETECTORS, run.recipe.partial)
         runs.write_json(run.spread, {name: [to_dict(e) for e in estimates] for name, estimates in seen.items()})
+    runs.write_json(run.costs, _costs(run, examples, groups))
     words = {spec.name: _brought_in(spec) for spec in run.recipe.attacks}
     effects = [e for e in _words(run) if e.basis == "data"] + word_effects(groups, found.scores, words) + _searched(run)
     runs.write_whole(run.words, write_lines(effects))
@@ -255,6 +258,18 @@ def _brought_in(spec: recipe.Attack) -> str:
     given = dataclasses.asdict(attack)  # type: ignore[call-overload]  # every attack is a dataclass
     what = next((given[name] for name in ("words", "openers", "word", "to", "text") if given.get(name)), "")
     return f"{what if isinstance(what, str) else ' / '.join(what)} {given.get('mark', '')}".strip()
+
+
+def _costs(run: Run, examples: Sequence[Example], groups: Sequence[Asked]) -> dict[str, dict[str, dict[str, float]]]:
+    """By split and edit: answers asked of the model for a question, and forward passes spent before on finding what to ask."""
+    made: dict[str, dict[str, dict[str, float]]] = {}
+    for group in groups:
+        spec = next((a for a in run.recipe.attacks if (a.split, a.name) == (group.split, group.edit)), None)
+        parents = [example for example in examples if example.edit is None and example.source == group.split]
+        spent = suffixing.passes(run, spec, parents) if spec is not None and spec.attack == "suffix" else 0.0
+        tries = sum(map(len, group.tries.values())) / max(1, len(group.tries))
+        made.setdefault(group.split, {})[group.edit] = {"answers": round(tries, 2), "passes": round(spent, 1)}
+    return made
 
 
 def _words(run: Run) -> list[WordEffect]:

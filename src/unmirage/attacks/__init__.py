@@ -13,6 +13,7 @@ from unmirage.attacks.one_word import OneWord
 from unmirage.attacks.picture import Picture
 from unmirage.attacks.prefill import Prefill
 from unmirage.attacks.rewrite import Rewrite
+from unmirage.attacks.suffix import Suffix
 from unmirage.attacks.typographic import Typographic
 
 ATTACKS: dict[str, type[Attack]] = {
@@ -23,6 +24,7 @@ ATTACKS: dict[str, type[Attack]] = {
     "picture": Picture,
     "prefill": Prefill,
     "rewrite": Rewrite,
+    "suffix": Suffix,
     "typographic": Typographic,
 }
 """Every attack a recipe can name."""

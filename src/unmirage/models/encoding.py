@@ -191,16 +191,28 @@ class Encoder:
         return int(offsets[0].max()) - len(text.rstrip()[at + len(asked) :])  # from the end: the picture expands before
 
     def collate(self, rows: Sequence[Row], left: bool = False) -> Batch:
-        """Rows as one batch: token-shaped tensors are padded, on the right or the left; all others are stacked."""
+        """Rows as one batch: token-shaped tensors are padded, on the right or the left; all others are stacked.
+
+        Rows without a picture may stand beside rows with one; what only a picture has then comes from those that have it.
+
+        Raises:
+            ValueError: this model cannot take both at once; the message names a row without a picture.
+        """
         longest = max(len(row.segments) for row in rows)
         fill = {"input_ids": self.tokenizer.pad_token_id}
         inputs: dict[str, Tensor] = {}
-        for name, first in rows[0].inputs.items():
-            tensors = [row.inputs[name] for row in rows]
-            if _per_token(name, first, rows[0].inputs):
-                inputs[name] = torch.cat([_fit(t, longest, left, fill.get(name, 0)) for t in tensors])
-            else:
+        for name in dict.fromkeys(name for row in rows for name in row.inputs):
+            having = [row for row in rows if name in row.inputs]
+            tensors = [row.inputs[name] for row in having]
+            if not _per_token(name, tensors[0], having[0].inputs):
                 inputs[name] = _stacked(tensors)
+                continue
+            if len(having) < len(rows):
+                bare = next(row for row in rows if name not in row.inputs).example
+                raise ValueError(
+                    f"example {bare.id} has no picture; this model cannot take it in one batch with rows that have one"
+                )
+            inputs[name] = torch.cat([_fit(t, longest, left, fill.get(name, 0)) for t in tensors])
         segments = torch.cat([_fit(row.segments[None], longest, left, int(Segment.PADDING)) for row in rows])
         return Batch(inputs, segments, tuple(row.example for row in rows))
 

@@ -105,7 +105,9 @@ def _role(name: str, attack: Attack | None) -> Role:
     kind, settings = ("", {}) if attack is None else (attack.attack, attack.settings)
     if kind == "picture":
         return "ablation"
-    neutral = (kind == "prefill" and settings.get("text") == NEUTRAL) or (kind == "carrier" and settings.get("but"))
+    neutral = (kind == "prefill" and settings.get("text") == NEUTRAL) or (
+        kind in ("carrier", "suffix") and settings.get("but", settings.get("blind"))
+    )
     if name.startswith(("control", "placebo")) or neutral:
         return "control"
     return "mark" if kind == "final_mark" else "attack"

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ class Finished:
     def recipe(self) -> Recipe:
         """What the run was asked to do."""
         return self.run.recipe
+
+    @cached_property
+    def costs(self) -> dict[str, dict[str, dict[str, float]]]:
+        """What each edit costs an attacker, by split and edit; empty for runs that do not say."""
+        found = _json(self.run.costs) if self.run.costs.exists() else {}
+        return found if isinstance(found, dict) else {}
 
     def find(self, split: str, edit: str, name: str) -> Estimate | None:
         """The estimate `name` of one edit of one split, if there is one."""

@@ -44,6 +44,7 @@ def label(attack: Attack, control: bool, tries: int) -> str:
         "delete_word": f"{_DELETED.get(str(given.get('at', 'first')), attack.name)}{mark}",
         "picture": PICTURES.get(str(given.get("to", "blank")), (attack.name, ""))[0],
         "prefill": f"answer begins with “{_cut(str(given.get('text', _BEGUN)))}”",
+        "suffix": "random suffix" if given.get("blind") else "GCG suffix",
         "typographic": "request drawn into the picture" + (", no list" if given.get("form") == "sentence" else ""),
     }
     return named.get(attack.attack, attack.name)
@@ -54,6 +55,8 @@ def explained(attack: Attack, words: tuple[str, ...]) -> str:
     given = attack.settings
     if attack.attack == "carrier":
         return "the same request in other sentences, by the same templates, without the word"
+    if attack.attack == "suffix":
+        return "as many passes are spent on suffixes drawn blindly"
     if attack.attack == "rewrite":
         return f"the whole question is rewritten in the same way, to begin with {' or '.join(words)}"
     made = {

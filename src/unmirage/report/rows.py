@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -162,9 +163,17 @@ def _group(runs: Sequence[Finished], split: str, name: str) -> Group:
     rows = []
     for edit in dict.fromkeys(e.edit for e in mine):
         owner = next(run for run in runs if run.find(split, edit, name) is not None)
-        rows.append(Row(kind_of(owner.recipe, split, edit), tuple(run.find(split, edit, name) for run in runs)))
+        rows.append(
+            Row(_with_cost(owner, split, kind_of(owner.recipe, split, edit)), tuple(run.find(split, edit, name) for run in runs))
+        )
     definitions = dict.fromkeys(e.definition.partition("; best of")[0] for e in mine)
     return Group(split, name, _TITLES.get(name, "{} requests: " + name).format(split), tuple(rows), tuple(definitions))
+
+
+def _with_cost(run: Finished, split: str, kind: Kind) -> Kind:
+    """`kind`, its label with the forward passes that finding what to ask took, if it took any."""
+    passes = run.costs.get(split, {}).get(kind.name, {}).get("passes", 0)
+    return dataclasses.replace(kind, label=f"{kind.label} ({passes:,.0f} passes)") if passes else kind
 
 
 def _rank(pair: tuple[str, str], order: list[tuple[str, str]]) -> tuple[int, int]:

@@ -94,7 +94,7 @@ def fit(
     if not trained:
         raise NoWorkError("nothing to train: no parameter of the model requires gradients; see [model] train in the recipe")
     accelerator = _accelerator(model, settings, folder)
-    optimizer = torch.optim.AdamW(list(trained.values()), lr=settings.lr, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW(list(trained.values()), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     start = checkpoints.load(folder, trained, optimizer)
     accelerator.wait_for_everyone()
     stepper = _Stepper(accelerator, settings, parts, trained, optimizer)
