@@ -11,12 +11,13 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from unmirage import processes, recipe, runs
 from unmirage.judges import BatchJudge, Judge
 from unmirage.losses import TERMS
-from unmirage.losses.policy import Policy, Term
+from unmirage.losses.policy import Policy, Term, Watched
 from unmirage.models import vlm
 from unmirage.models.frozen_tower import remembered
 from unmirage.models.one_pass import OnePass
@@ -29,6 +30,7 @@ from unmirage.records import Example, Step
 from unmirage.runs import Run
 from unmirage.training import saved
 from unmirage.training.loop import Part, Progress, fit
+from unmirage.training.rate_finder import Found, find_rate
 from unmirage.training.streams import Stream
 
 LARGE = 50_000_000
@@ -66,7 +68,8 @@ class Alignment:
         self.policy.choose_trained(r.model)
         if r.train.checkpointing:
             self.policy.recompute_activations()
-        self._passes: dict[str, tuple[int, OnePass, set[int]]] = {}
+        self._pass: tuple[str, int, OnePass, set[int]] | None = None
+        self._readings: dict[str, float] = {}
 
     def fit(self, look: Callable[[int], bool | None] | None = None) -> None:
         """Train; goes on from the newest checkpoint in the run folder.
@@ -79,12 +82,19 @@ class Alignment:
 
             def on_step(done: Progress) -> None:
                 if str(done.step) not in logged:
-                    values = tuple(done.losses.values())
-                    self.run.steps.append([Step(done.step, tuple(done.losses), values, done.gradient_norm, done.learning_rate)])
+                    losses, read = done.losses, self._readings
+                    told = (done.gradient_norm, done.learning_rate, tuple(read), tuple(read.values()))
+                    self.run.steps.append([Step(done.step, tuple(losses), tuple(losses.values()), *told)])
                 progress.n = done.step
                 progress.update(0)
 
             fit(self.policy.model, self.parts(), self._settings, self.run.folder / "checkpoints", on_step, look or _nothing)
+
+    def find_rate(self) -> Found:
+        """Try learning rates on the recipe's loss; the weights are put back."""
+        self._fill()
+        with remembered(self.policy.model):
+            return find_rate(self.policy.model, self.parts())
 
     def parts(self) -> list[Part]:
         """The summands as the loop takes them; those on one stream share a forward pass."""
@@ -109,13 +119,18 @@ class Alignment:
         saved.check(self.policy, self.run.recipe.model, folder, self._first(), self._before)
 
     def _loss(self, i: int, k: int) -> Tensor:
-        stream = self.run.recipe.terms[i].stream
-        at, shared, asked = self._passes.get(stream, (-1, None, set[int]()))
-        if shared is None or at != k or i in asked:  # asked again: the weights may have moved
-            shared, asked = OnePass(self.policy, self._on(stream)), set()
-            self._passes[stream] = (k, shared, asked)
+        stream, term = self.run.recipe.terms[i].stream, self.terms[i]
+        if self._pass is None or self._pass[:2] != (stream, k) or i in self._pass[3]:  # asked again: the weights may have moved
+            self._pass = (stream, k, OnePass(self.policy, self._on(stream)), set())
+        _, _, shared, asked = self._pass
         asked.add(i)
-        return self.terms[i](shared, self._asked, self.streams[stream].batch(k))
+        batch = self.streams[stream].batch(k)
+        loss = term(shared, self._asked, batch)
+        if isinstance(term, Watched):
+            with torch.no_grad():
+                read = term.watch(shared, self._asked, batch)
+            self._readings |= {f"{self.run.recipe.terms[i].term}({stream}) {name}": value for name, value in read.items()}
+        return loss
 
     def _on(self, stream: str) -> list[Term]:
         return [term for term, spec in zip(self.terms, self.run.recipe.terms, strict=True) if spec.stream == stream]

@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         ("audit", _audit, "which words of the recipe move the model's refusals, with placebo controls"),
         ("forgetset", _forgetset, "forget and retain sets for unlearning, sampled from the recipe's model"),
         ("attack", _step("attack"), "write edited examples"),
-        ("align", _step("align"), "train: unlearn or fine-tune"),
+        ("align", _align, "train: unlearn or fine-tune"),
         ("evaluate", _step("evaluate"), "respond, judge and measure, clean and attacked"),
         ("run", _step("everything"), "every step, skipping what is done"),
     ]
@@ -69,6 +69,9 @@ def parser() -> argparse.ArgumentParser:
         sub = verb(name, does, summary)
         sub.add_argument("recipe", metavar="RECIPE", help="a TOML file, or the name of a shipped recipe")
         sub.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", dest="overrides")
+        if name == "align":
+            sub.add_argument("--explain", action="store_true", help="only say what would be trained: loss, masks, parameters")
+            sub.add_argument("--find-rate", action="store_true", help="only try learning rates, from 1e-7 to 0.1")
     judge = verb("judge", _judge, "judge a run's stored answers again, or loose answers")
     judge.add_argument("target", type=Path, metavar="RUN|FILE.jsonl")
     judge.add_argument("--judge", action="append", default=[], metavar="NAME", dest="judges")
@@ -135,6 +138,20 @@ def _step(name: str) -> Callable[[argparse.Namespace], None]:
         _show(options, run)
 
     return does
+
+
+def _align(options: argparse.Namespace) -> None:
+    if not (options.explain or options.find_rate):
+        _step("align")(options)
+        return
+    chosen = recipe.load(options.recipe, options.overrides)
+    if chosen.methods or not chosen.terms:
+        what = "holds several methods: explain one of them by its own recipe" if chosen.methods else "trains nothing"
+        raise ValueError(f"{options.recipe} {what}")
+    from unmirage import explaining
+
+    found, said = explaining.explanation(chosen) if options.explain else explaining.rates(chosen)
+    print(json.dumps(found) if options.json else said)
 
 
 def _suite(options: argparse.Namespace, chosen: recipe.Recipe, out: Path, name: str) -> None:

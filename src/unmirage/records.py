@@ -131,13 +131,18 @@ class Verdict(Record):
 
 @dataclass(frozen=True, slots=True)
 class Step(Record):
-    """One finished training step (1-based): the unweighted loss of each term, the gradient norm, the learning rate."""
+    """One finished training step (1-based): the unweighted loss of each term, the gradient norm, the learning rate.
+
+    `watched` names what else terms say of their batch, such as how strongly NPO still pushes, and `readings` has the values.
+    """
 
     step: int
     terms: tuple[str, ...]
     losses: tuple[float, ...]
     gradient_norm: float
     learning_rate: float
+    watched: tuple[str, ...] = ()
+    readings: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,11 @@ class Probe(Table):
     limit: Count = 64
     budget: dict[str, Share] = {}
 
+    @property
+    def looks(self) -> bool:
+        """Whether there is anything to look at."""
+        return bool(self.at or self.every or self.budget)
+
 
 class Train(Table):
     """How the loss is minimised: AdamW with warm-up and decay.

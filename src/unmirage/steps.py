@@ -91,7 +91,7 @@ def align(run: Run) -> None:
     from unmirage.aligning import Alignment
 
     alignment = Alignment(run)
-    look = alignment.prober(attack(run, searched=False), _judges(run)) if r.train.probe.at else None
+    look = alignment.prober(attack(run, searched=False), _judges(run)) if r.train.probe.looks else None
     alignment.fit(look)
     unfinished = target.with_name(f".{target.name}.unfinished")
     if processes.writes():

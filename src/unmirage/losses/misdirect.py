@@ -47,3 +47,8 @@ class Misdirect:
         if self.adaptive:
             scale = self.scale * reference.hidden(batch, self.layer)[counted].float().norm(dim=-1).mean()
         return distance(states, control_vector(uniform, scale), counted, self.reduce, self.channels)
+
+    def watch(self, policy: Policy, reference: Policy, batch: Batch) -> dict[str, float]:
+        """The mean length of the counted states, in the units of the residual stream."""
+        states = policy.hidden(batch, self.layer)[selected(batch.segments, self.mask)]
+        return {"norm": float(states.float().norm(dim=-1).mean())}

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -41,5 +42,12 @@ class NPO:
 
     def __call__(self, policy: Policy, reference: Policy, batch: Batch) -> Tensor:
         """The loss of `batch`; both models score it."""
+        return npo_loss(self._ratio(policy, reference, batch), self.beta)
+
+    def watch(self, policy: Policy, reference: Policy, batch: Batch) -> dict[str, float]:
+        """How strongly it pushes, 2 sigmoid(beta log(pi / pi_ref)): 1 at the start, towards 0 where an answer is forgotten."""
+        return {"push": float(2 * torch.sigmoid(self.beta * self._ratio(policy, reference, batch)).mean())}
+
+    def _ratio(self, policy: Policy, reference: Policy, batch: Batch) -> Tensor:
         ratio = policy.token_logprobs(batch) - reference.token_logprobs(batch)
-        return npo_loss(reduce_tokens(ratio, selected(batch.segments, self.mask), self.reduce), self.beta)
+        return reduce_tokens(ratio, selected(batch.segments, self.mask), self.reduce)

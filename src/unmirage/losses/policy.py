@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -30,3 +30,11 @@ class Term(Protocol):
 
     def __call__(self, policy: Policy, reference: Policy, batch: Batch) -> Tensor:
         """The loss of `batch`, a scalar."""
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A term that says more of its batch than its loss."""
+
+    def watch(self, policy: Policy, reference: Policy, batch: Batch) -> dict[str, float]:
+        """Numbers that show how it works, by name."""

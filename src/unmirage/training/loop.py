@@ -101,7 +101,10 @@ def fit(
     for step in range(start, settings.steps + 1):
         model.eval()
         if before_step(step) is False:
-            checkpoints.load(folder / GOOD, trained, optimizer)
+            if checkpoints.load(folder / GOOD, trained, optimizer) == 0:
+                raise NoWorkError(
+                    f"nothing within the probe's budget was trained before step {step}: lower the rate, or look more often"
+                )
             break
         if settings.probe.budget:
             checkpoints.save(folder / GOOD, step, trained, optimizer)
@@ -176,11 +179,16 @@ class _Stepper:
 
 def _accelerator(model: nn.Module, settings: Train, folder: Path) -> Accelerator:
     on_cpu = next(model.parameters()).device.type == "cpu"
-    logs: Any = settings.trackers or None
+    logs = _named(settings.trackers) or None
     made = Accelerator(cpu=on_cpu, device_placement=False, log_with=logs, project_dir=folder.parent)
     if settings.trackers:
         made.init_trackers("unmirage", config=settings.model_dump(include={"steps", "lr", "batch_size", "schedule"}))
     return made
+
+
+def _named(trackers: Sequence[str]) -> list[Any]:
+    """The trackers as accelerate takes them."""
+    return list(trackers)
 
 
 def _average_gradients(accelerator: Accelerator, trained: Sequence[nn.Parameter]) -> None:
