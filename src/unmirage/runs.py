@@ -239,7 +239,7 @@ def claim(folder: Path, recipe: Recipe) -> Run:
     path = folder / "recipe.toml"
     resolved = recipe.model_dump(mode="json", exclude_none=True)
     if path.exists():
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = _as_now(tomllib.loads(path.read_text(encoding="utf-8")))
         for key in ("name", "seed", "model", "data", "terms", "train", "evaluate"):
             if _fixed(found.get(key)) != _fixed(resolved.get(key)):
                 where, old, new = _difference(key, found.get(key), resolved.get(key))
@@ -248,6 +248,14 @@ def claim(folder: Path, recipe: Recipe) -> Run:
                 )
     write_whole(path, tomli_w.dumps(resolved))
     return Run(folder, recipe)
+
+
+def _as_now(found: dict[str, Any]) -> dict[str, Any]:
+    """A stored recipe with today's defaults for keys that there were none of when it was stored; as it is if it is none today."""
+    try:
+        return Recipe.model_validate(found).model_dump(mode="json", exclude_none=True)
+    except ValueError:
+        return found
 
 
 def _fixed(table: Any) -> Any:

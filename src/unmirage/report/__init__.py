@@ -13,6 +13,7 @@ from typing import Any
 
 from unmirage import runs
 from unmirage.records import WordEffect, to_dict, write_lines
+from unmirage.report.compared import read_comparison
 from unmirage.report.folders import Finished, read
 from unmirage.report.markdown import markdown
 from unmirage.report.page import lint_page, page
@@ -31,7 +32,8 @@ def write(folders: Sequence[Path], out: Path) -> Path:
     own = len(folders) == 1 and folders[0].resolve() == out.resolve()
     if not own and (out / "recipe.toml").exists():
         raise ValueError(f"{out} is a run folder, and a report over other runs would overwrite it; choose another --out")
-    html, text = page(found, str(out)), markdown(found, str(out))
+    compared = None if own else read_comparison(out)
+    html, text = page(found, str(out), compared), markdown(found, str(out), compared)
     if not own:
         runs.write_json(out / "estimates.json", [to_dict(estimate) for run in found for estimate in run.estimates])
         runs.write_whole(out / "words.jsonl", write_lines(merged_words(found)))

@@ -6,6 +6,7 @@ import html
 from collections.abc import Sequence
 
 from unmirage.report.categories import worst_cells
+from unmirage.report.compared import HEAD, Compared
 from unmirage.report.finding import find
 from unmirage.report.folders import Finished
 from unmirage.report.lesson import Lesson, lessons, one_digit
@@ -17,8 +18,8 @@ from unmirage.report.visible import one_line
 from unmirage.report.wording import VERDICTS, headline, sentences
 
 
-def markdown(runs: Sequence[Finished], out: str) -> str:
-    """`report.md` over `runs`; `out` is the folder that the report lies in."""
+def markdown(runs: Sequence[Finished], out: str, compared: Compared | None = None) -> str:
+    """`report.md` over `runs`; `out` is the folder that the report lies in, `compared` the comparison there, if any."""
     findings = find(runs)
     found = groups(runs)
     parts = [f"# {_safe(headline(findings))}"]
@@ -30,6 +31,8 @@ def markdown(runs: Sequence[Finished], out: str) -> str:
         'Percent with 95% intervals; "-" where nothing was measured; {braces}: if all undetermined answers fell to one side, or '
         "to the other. The rule behind the verdict is on the HTML page."
     )
+    if compared is not None:
+        parts.append(_compared(compared))
     parts += [_table(runs, group) for group in found]
     parts += [_outcomes(runs, each) for each in answers(runs)]
     parts += [_lesson(each) for each in lessons([(run.name, run.taught) for run in runs])]
@@ -37,6 +40,19 @@ def markdown(runs: Sequence[Finished], out: str) -> str:
     parts.append("## Definitions\n\n" + "\n".join(f"- {_safe(g.title)}: {_safe(d)}" for g in found for d in g.definitions))
     parts.append("## Made with\n\n```\n" + "\n".join(one_line(c).replace("```", "'''") for c in commands(runs, out)) + "\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def _compared(found: Compared) -> str:
+    lines = [
+        "## Methods at equal utility",
+        "",
+        _safe(found.said),
+        "",
+        _line(HEAD),
+        _line(["---", "---", *("---:" for _ in HEAD[2:])]),
+    ]
+    lines += [_line(row.cells) for row in found.rows]
+    return "\n".join([*lines, "", *(f"- {_safe(pair)}" for pair in found.pairs)])
 
 
 def _table(runs: Sequence[Finished], group: Group) -> str:

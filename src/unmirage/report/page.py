@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from unmirage.records import Estimate, WordEffect
 from unmirage.report import rows
 from unmirage.report.categories import worst_cells
+from unmirage.report.compared import HEAD, Compared
 from unmirage.report.detectors import spreads
 from unmirage.report.edits import kind_of
 from unmirage.report.finding import Finding, Tried, find
@@ -34,8 +35,8 @@ class Number:
     values: tuple[tuple[str, int, Estimate | None], ...]
 
 
-def page(runs: Sequence[Finished], out: str) -> str:
-    """`report.html` over `runs`; `out` is the folder that the report lies in."""
+def page(runs: Sequence[Finished], out: str, compared: Compared | None = None) -> str:
+    """`report.html` over `runs`; `out` is the folder that the report lies in, `compared` the comparison there, if any."""
     findings = find(runs)
     return render(
         "page.html.jinja",
@@ -43,6 +44,8 @@ def page(runs: Sequence[Finished], out: str) -> str:
         findings=[(f, VERDICTS[f.outcome], _unbroken(sentences(f, bounds=True))) for f in findings],
         numbers=numbers(runs, findings),
         names=[run.name for run in runs],
+        compared=compared,
+        compared_head=HEAD,
         plots=plots(runs),
         lessons=lessons([(run.name, run.taught) for run in runs]),
         moved=moved(runs, pictures=True),
