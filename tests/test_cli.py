@@ -149,12 +149,15 @@ def test_loose_answers_are_judged_line_by_line(tmp_path: Path) -> None:
     assert "answers.jsonl:1: 'response' is missing" in complaint(done)
 
 
+TWO_STEPS = ["--set", "train.steps=2", "--set", "data.forget.limit=20", "--set", "data.retain.limit=20"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "blocks"),
     [
         (["evaluate", "toy", *SMALL], 4),  # room for the manifest, not for the questions
-        (["align", "toy-npo", "--set", "train.steps=2"], 2000),  # room for the log, not for a checkpoint
-        (["align", "toy-npo", "--set", "train.steps=2", "--set", "model.train=lm_head"], 3000),  # ... not for the weights
+        (["align", "toy-npo", *TWO_STEPS], 2000),  # room for the log, not for a checkpoint
+        (["align", "toy-npo", *TWO_STEPS, "--set", "model.train=lm_head"], 3000),  # ... not for the weights
     ],
 )
 def test_a_full_disk_loses_nothing_and_the_run_goes_on(arguments: list[str], blocks: int, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_searching_and_confirming_on_the_same_prompts_would_find_what_is_not_the
     """The control for the two halves: on the half that chose them, words without effect seem to unlock; on the other not."""
     same: list[float] = []
     apart: list[float] = []
-    for seed in range(20):
+    for seed in range(8):
         model = Simulated(seed, {}, noise=3.0)
         searched, held_out = search.halves(prompts(60), 0)
         best = [r.opener for r in search.halving([Opener(w) for w in WORDS[:200]], searched, model.score, "unlock", 4)]
