@@ -9,7 +9,7 @@ BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo demo-seeds test check setup base clean
+.PHONY: demo demo-seeds test check docs setup base clean
 
 demo: setup
 	$(BIN)/unmirage demo
@@ -25,6 +25,10 @@ check: setup
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
+
+docs: setup  # the documentation as a site, in build/site
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict --site-dir build/site
 
 base: setup  # the shipped base model again, from nothing (about 13 minutes of one core)
 	$(BIN)/python -m unmirage.toy.build --out src/unmirage/toy/base

@@ -82,7 +82,7 @@ def main() -> None:
     options.add_argument("--dtype", choices=DTYPES, help="default: fp32 on a CPU, bf16 elsewhere")
     options.add_argument("--rows", type=int, default=2, help="of each stream")
     options.add_argument("--epochs", type=int, default=3)
-    options.add_argument("--batch", type=int, default=1)
+    options.add_argument("--batch", type=int, default=2)
     options.add_argument("--threads", type=int, default=1)
     asked = options.parse_args()
     torch.set_num_threads(asked.threads)
