@@ -17,7 +17,8 @@ from unmirage.audit.lint import Shortcut, as_json, lint, table
 from unmirage.audit.rows import read
 from unmirage.cli import main
 from unmirage.datasets import pictures, vlguard
-from unmirage.metrics.intervals import wilson, wilson_clustered
+from unmirage.metrics.clusters import clustered_share
+from unmirage.metrics.intervals import wilson
 from unmirage.metrics.paired import mcnemar, mcnemar_table
 from unmirage.records import Example, write_lines
 
@@ -172,15 +173,15 @@ def test_clustered_wilson_is_wilson_for_single_items_and_wider_for_copies() -> N
     """Items alone: Wilson's own limits. Each item twice: the limits of half as many. All alike: one item a cluster."""
     single = [(int(i < 30), 1) for i in range(100)]
     low, high = wilson(30, 100)
-    assert wilson_clustered(single) == pytest.approx((low, high), abs=2e-3)
-    twice = wilson_clustered([(2 * s, 2) for s, _ in single])
+    assert clustered_share(single) == pytest.approx((low, high), abs=2e-3)
+    twice = clustered_share([(2 * s, 2) for s, _ in single])
     assert twice == pytest.approx((low, high), abs=2e-3)
     assert twice[1] - twice[0] > 1.3 * (wilson(60, 200)[1] - wilson(60, 200)[0])
-    assert wilson_clustered([(0, 2)] * 50) == wilson(0, 50)
-    assert wilson_clustered([(2, 2)] * 50) == wilson(50, 50)
+    assert clustered_share([(0, 2)] * 50) == wilson(0, 50)
+    assert clustered_share([(2, 2)] * 50) == wilson(50, 50)
     for broken in ([], [(0, 0)], [(3, 2)]):
         with pytest.raises(ValueError, match="impossible"):
-            wilson_clustered(broken)
+            clustered_share(broken)
 
 
 def test_mcnemar_of_a_table_is_mcnemar() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from unmirage.audit.rows import Row
 from unmirage.audit.rule import OneWordRule, majority
-from unmirage.metrics.intervals import wilson_clustered
+from unmirage.metrics.clusters import clustered_share
 
 FOLDS, SEED = 5, 0
 WITHOUT = "scikit-learn is not installed, so the ceiling is the one-word rule's alone: pip install 'unmirage[lint]'"
@@ -132,7 +132,7 @@ def _score(rows: Sequence[Row], guesses: Sequence[bool]) -> Score:
         right, n = clusters.get(row.unit, (0, 0))
         clusters[row.unit] = (right + (refuses == row.unsafe), n + 1)
     right = sum(right for right, _ in clusters.values())
-    return Score(right / len(rows), *wilson_clustered(list(clusters.values())), right, len(rows))
+    return Score(right / len(rows), *clustered_share(list(clusters.values())), right, len(rows))
 
 
 def _features(row: Row) -> list[str]:

@@ -110,10 +110,3 @@ def _correlation(both: float, only_a: float, only_b: float, neither: float) -> f
 
 def _third_side(one: float, other: float, correlation: float) -> float:
     return math.sqrt(max(one * one - 2 * correlation * one * other + other * other, 0.0))
-
-
-def wilson_clustered(clusters: Sequence[tuple[int, int]]) -> Interval:
-    """`unmirage.metrics.clusters.clustered_share`, under the name it had first."""
-    from unmirage.metrics.clusters import clustered_share
-
-    return clustered_share(clusters)
