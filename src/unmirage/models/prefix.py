@@ -11,12 +11,13 @@ trunk attends to what follows (PaliGemma), or that takes no mask of ours, is fou
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from unmirage.models.encoding import Row
+from unmirage.models.growing import Growing, grow_out, joined
 from unmirage.models.tree import Tree, grow, in_parts, shared_length
 from unmirage.models.trunk import Trunk, why_not, window
 from unmirage.models.vlm import VLM
@@ -33,6 +34,7 @@ class Prefix:
     """The engine over one model.
 
     Attributes:
+        together: so many answers, about one picture or several, grow side by side.
         reason: why this model is always computed in full; empty as long as it is not.
         in_full: how many prompts were computed in full, by reason.
         computed: tokens that went through the model, without those of the check.
@@ -43,6 +45,7 @@ class Prefix:
         """`most` tokens of a tree are scored at once; where they grow one by one, twice as many."""
         self.policy = policy
         self.most = most
+        self.together = 32 if policy.device.type == "cuda" else 16
         self.reason = why_not(policy)
         self.in_full: Counter[str] = Counter()
         self.computed = self.ordinary = 0
@@ -73,19 +76,41 @@ class Prefix:
 
     @torch.no_grad()
     def generate(self, examples: Sequence[Example], max_new_tokens: int) -> list[Completion]:
-        """Greedy answers to `examples`; the same as `VLM.generate`, up to ties."""
-        found: dict[int, Completion] = {}
+        """Greedy answers to `examples`; the same as `VLM.generate`, up to ties. Questions about several pictures go side by side."""
+        said: dict[int, list[int]] = {}
+        full: list[int] = []
+        waiting: list[tuple[Growing, dict[int, int]]] = []
         for places in by_picture(examples):
             rows = self.policy.encoder.encode_variants([examples[i] for i in places])
             if self._whole(rows, max_new_tokens):
-                some = [[examples[i] for i in places[begin : begin + AT_ONCE]] for begin in range(0, len(places), AT_ONCE)]
-                said = [answer for batch in some for answer in self.policy.generate(batch, max_new_tokens)]
+                full += places
                 spoken = sum(len(row.segments) + max_new_tokens for row in rows)  # at most
                 self.computed, self.ordinary = self.computed + spoken, self.ordinary + spoken
-            else:
-                said = self._grown(rows, max_new_tokens)
-            found |= dict(zip(places, said, strict=True))
+                continue
+            self.ordinary += sum(len(row.segments) - 1 for row in rows)
+            for growing, leaves in self._begun(rows, max_new_tokens):
+                by_place = {places[i]: leaf for i, leaf in leaves.items()}
+                if growing.trunk.alone:
+                    said |= self._said([(growing, by_place)], max_new_tokens)
+                else:
+                    waiting.append((growing, by_place))
+            if sum(len(growing) for growing, _ in waiting) >= self.together:
+                said |= self._said(waiting, max_new_tokens)
+                waiting = []
+        said |= self._said(waiting, max_new_tokens)
+        self.ordinary += sum(map(len, said.values()))
+        answers = self.policy.completions([examples[i] for i in said], list(said.values()))
+        found = dict(zip(said, answers, strict=True)) | self._answered_in_full(examples, full, max_new_tokens)
         return [found[i] for i in range(len(examples))]
+
+    def _answered_in_full(self, examples: Sequence[Example], places: Sequence[int], max_new_tokens: int) -> dict[int, Completion]:
+        """The ordinary answers to the examples at `places`, in batches of like length."""
+        found: dict[int, Completion] = {}
+        for bare in (False, True):
+            some = sorted((i for i in places if (examples[i].image is None) == bare), key=lambda i: len(examples[i].prompt))
+            for batch in (some[begin : begin + AT_ONCE] for begin in range(0, len(some), AT_ONCE)):
+                found |= dict(zip(batch, self.policy.generate([examples[i] for i in batch], max_new_tokens), strict=True))
+        return found
 
     def _must_fit(self, rows: Sequence[Row], more: int) -> None:
         longest = self.policy.encoder.longest
@@ -163,43 +188,35 @@ class Prefix:
         seen = torch.cat([torch.ones(len(tree), trunk.length, dtype=torch.bool), tree.sees()], dim=1).to(device)
         return trunk.on(torch.tensor(tree.tokens, device=device), positions, seen, wanted.to(device))
 
-    def _grown(self, rows: Sequence[Row], max_new_tokens: int) -> list[Completion]:
+    def _begun(self, rows: Sequence[Row], max_new_tokens: int) -> Iterator[tuple[Growing, dict[int, int]]]:
+        """The answers to `rows` at their first token, and which of them is that to which row; one tree after the other."""
         trunk = self._trunk(rows)
         asked = [row.inputs["input_ids"][0, trunk.length :].tolist() for row in rows]
-        said: list[list[int]] = [[] for _ in rows]
-        for part in in_parts(asked, 2 * self.most, more=max_new_tokens):
+        parts = list(in_parts(asked, 2 * self.most, more=max_new_tokens))
+        trunk.alone |= len(parts) > 1  # it is cut back for the next one
+        for part in parts:
             tree = grow([asked[i] for i in part])
             leaves = sorted({path[-1] for path in tree.paths})
-            answers = dict(zip(leaves, self._decode(trunk, tree, leaves, max_new_tokens), strict=True))
-            trunk.cut()
-            for i, path in zip(part, tree.paths, strict=True):
-                said[i] = answers[path[-1]]
-        self.ordinary += sum(len(row.segments) + len(answer) - 1 for row, answer in zip(rows, said, strict=True))
-        return self.policy.completions([row.example for row in rows], said)
+            tokens = self._run(trunk, tree, torch.tensor(leaves)).argmax(-1)
+            seen = torch.cat([torch.ones(len(leaves), trunk.length, dtype=torch.bool), tree.sees()[leaves]], dim=1)
+            positions = torch.tensor([tree.depths[leaf] + 1 for leaf in leaves]) + trunk.length
+            growing = Growing(trunk, tokens, positions.to(self.policy.device), seen.to(self.policy.device))
+            yield growing, {i: leaves.index(path[-1]) for i, path in zip(part, tree.paths, strict=True)}
+            if trunk.alone:
+                trunk.cut()
 
-    def _decode(self, trunk: Trunk, tree: Tree, leaves: Sequence[int], max_new_tokens: int) -> list[list[int]]:
-        """Greedy tokens after every leaf, stop token included; all that still speak go on side by side."""
-        device = self.policy.device
-        tokens = self._run(trunk, tree, torch.tensor(leaves)).argmax(-1)
-        live = torch.arange(len(leaves))
-        own = tree.sees()[list(leaves)]
-        seen = torch.cat([torch.ones(len(leaves), trunk.length, dtype=torch.bool), own], dim=1).to(device)
-        positions = torch.tensor([tree.depths[leaf] for leaf in leaves], device=device) + trunk.length
-        stops = torch.tensor(self.policy.stops)
-        said: list[list[int]] = [[] for _ in leaves]
-        for step in range(max_new_tokens):
-            heard = tokens.cpu()
-            for place, token in zip(live.tolist(), heard.tolist(), strict=True):
-                said[place].append(token)
-            going = ~torch.isin(heard, stops)
-            if step == max_new_tokens - 1 or not going.any():
-                break
-            live, on = live[going], going.to(device)
-            tokens, seen, positions = tokens[on], seen[on], positions[on] + 1
-            seen = torch.cat([seen, torch.eye(len(live), dtype=torch.bool, device=device)], dim=1)
-            self.computed += len(live)
-            tokens = trunk.on(tokens, positions, seen, torch.arange(len(live), device=device)).argmax(-1)
-        return said
+    def _said(self, some: Sequence[tuple[Growing, dict[int, int]]], max_new_tokens: int) -> dict[int, list[int]]:
+        """The tokens of all these answers, grown side by side, by the places they are wanted at."""
+        if not some:
+            return {}
+        said, computed = grow_out(self.policy, joined([growing for growing, _ in some]), max_new_tokens)
+        self.computed += computed
+        found: dict[int, list[int]] = {}
+        before = 0
+        for growing, places in some:
+            found |= {place: said[before + leaf] for place, leaf in places.items()}
+            before += len(growing)
+        return found
 
     def _in_full(self, rows: Sequence[Row], continuations: Sequence[Sequence[int]], at_once: int = AT_ONCE) -> Tensor:
         """What `_branches` gives, by one ordinary forward pass per row and continuation, in batches."""

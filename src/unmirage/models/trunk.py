@@ -6,6 +6,8 @@ beginning are computed side by side; nothing is padded, no key or value is copie
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from transformers import DynamicCache
@@ -15,7 +17,11 @@ from unmirage.models.vlm import VLM
 
 
 class Trunk:
-    """The first `length` tokens of a prompt, computed once, with all that the model must be told to go on from there."""
+    """The first `length` tokens of a prompt, computed once, with all that the model must be told to go on from there.
+
+    Attributes:
+        alone: whether it cannot be joined with others: no picture, or its keys lie in layers of their own.
+    """
 
     def __init__(self, policy: VLM, row: Row, length: int) -> None:
         """Compute the first `length` tokens of `row`; its picture must end before that.
@@ -33,6 +39,25 @@ class Trunk:
         self._kept = [layer.get_seq_length() for layer in self.cache.layers]  # picture keys may lie in layers of their own
         self._lag = policy.position_lag() if row.picture_end else None  # without a picture it is still that of the last one
         self._across = inputs.get("cross_attention_mask")
+        self.alone = self._across is not None or row.picture_end == 0
+
+    @classmethod
+    def joined(cls, trunks: Sequence[Trunk]) -> Trunk:
+        """Several trunks, each with all that was computed after it, side by side in one cache; positions after it have their lag."""
+        made = cls.__new__(cls)
+        made.policy, made.alone, made._across = trunks[0].policy, True, None
+        made._lag = None if trunks[0]._lag is None else torch.zeros_like(trunks[0]._lag)
+        made.length = sum(len(trunk) for trunk in trunks)
+        made.cache = DynamicCache()
+        for i, layers in enumerate(zip(*(trunk.cache.layers for trunk in trunks), strict=True)):
+            made.cache.update(torch.cat([x.keys for x in layers], dim=-2), torch.cat([x.values for x in layers], dim=-2), i)
+        made._kept = [made.length] * len(made.cache.layers)
+        return made
+
+    @property
+    def lag(self) -> int:
+        """How many positions its picture takes less than tokens."""
+        return 0 if self._lag is None else int(self._lag.view(-1)[0])
 
     def __len__(self) -> int:
         """How many tokens lie in the cache: the trunk and what was computed after it."""
