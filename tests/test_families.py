@@ -20,6 +20,7 @@ from unmirage import recipe
 from unmirage.losses import CrossEntropy
 from unmirage.losses.batch import Batch, Segment, selected
 from unmirage.models import vlm
+from unmirage.models.fitting import lengths, must_fit
 from unmirage.models.one_pass import OnePass
 from unmirage.models.reference import Reference
 from unmirage.models.vlm import VLM
@@ -46,7 +47,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
         ("Describe how it stands on its left, please.", "Sorry, I cannot help with that."),
         ("Show where.", "Yes: on its left; briefly."),
     ]
-    return [Example(f"e{i}", *asked, response=answer) for i, ((q, answer), p) in enumerate(zip(said, pictures, strict=True)) for asked in [(q, p)]]
+    return [Example(f"e{i}", q, p, answer) for i, ((q, answer), p) in enumerate(zip(said, pictures, strict=True))]
 
 
 @functools.cache
@@ -116,7 +117,12 @@ def test_what_is_cut_short_is_what_the_whole_gives(name: str, rows: list[Example
     batch = batch_of(policy, name, rows)
     given: list[Tensor] = []
     blocks = policy.blocks()
-    watch = [b.register_forward_pre_hook(lambda _m, args, named: given.append(args[0] if args else named["hidden_states"]), with_kwargs=True) for b in blocks]
+    watch = [
+        b.register_forward_pre_hook(
+            lambda _m, args, named: given.append(args[0] if args else named["hidden_states"]), with_kwargs=True
+        )
+        for b in blocks
+    ]
     whole = policy.model(**batch.inputs, output_hidden_states=True)
     for handle in watch:
         handle.remove()
@@ -221,6 +227,10 @@ def test_rows_with_and_without_a_picture(name: str, rows: list[Example]) -> None
     policy = made(name)
     if name == "text_only":
         return
+    if name == "paligemma":
+        with pytest.raises(ValueError, match="example bare has no picture; this model is asked about pictures only"):
+            policy.encoder.encode(Example("bare", "Show where.", None, "Yes: on its left."), True)
+        return
     bare = Example("bare", "Show where.", None, "Yes: on its left.")
     encoded = [policy.encoder.encode(example, True) for example in (rows[0], bare)]
     if name in APART:
@@ -231,3 +241,24 @@ def test_rows_with_and_without_a_picture(name: str, rows: list[Example]) -> None
     for i, row in enumerate(encoded):
         alone = scores(policy, policy.encoder.collate([row]))[0]
         torch.testing.assert_close(together[i, : len(alone)], alone, atol=EXACT, rtol=0)
+
+
+@family
+def test_lengths_are_known_before_anything_is_encoded(name: str, rows: list[Example]) -> None:
+    """Of rows with pictures of one size only the first is encoded; what does not fit is named."""
+    encoder = made(name).encoder
+    again = [Example(f"{r.id}+", f"{r.prompt} Answer briefly now, please.", r.image, r.response) for r in rows]
+    asked = shown(name, [*rows, *again])
+    for response in (False, True):
+        truth = [len(encoder.encode(example, response).segments) for example in asked]
+        assert lengths(encoder, asked, response) == truth
+    kept, encoder.longest = encoder.longest, truth[-1]
+    long = sum(length > truth[-1] for length in truth)
+    try:
+        if long:
+            with pytest.raises(ValueError, match=f"^{long} of 6 rows do not fit, the model takes {truth[-1]} tokens: example e"):
+                must_fit(encoder, asked, True)
+        encoder.longest = max(truth)
+        must_fit(encoder, asked, True)
+    finally:
+        encoder.longest = kept

@@ -310,6 +310,8 @@ def make(name: str, seed: int = 0, **more: Any) -> VLM:
 def stir(model: Any) -> None:
     """Weights of scale fan_in ** -0.5 everywhere; gates open, so that no part is silent; no word stands for its own successor."""
     head = model.get_output_embeddings()
+    for part in (model.config, model.config.get_text_config()):
+        part.tie_word_embeddings = False
     head.weight = nn.Parameter(torch.empty_like(head.weight))  # were it tied, every answer would be one word again and again
     for name, parameter in model.named_parameters():
         if parameter.dim() > 1:

@@ -19,6 +19,7 @@ from unmirage.judges import BatchJudge, Judge
 from unmirage.losses import TERMS
 from unmirage.losses.policy import Policy, Term, Watched
 from unmirage.models import vlm
+from unmirage.models.fitting import must_fit
 from unmirage.models.frozen_tower import remembered
 from unmirage.models.one_pass import OnePass
 from unmirage.models.reference import CachedReference, NotKeptError, Reference, fill, wanted_by
@@ -62,6 +63,9 @@ class Alignment:
         self.policy = vlm.load(r.model)
         runs.note(run, {"device": str(self.policy.device)})
         self.streams = {name: Stream(name, rows, self.policy, r.train.batch_size, r.seed) for name, rows in data.items()}
+        count = r.train.steps * r.train.accumulate
+        for name, stream in self.streams.items():
+            must_fit(self.policy.encoder, [data[name][i] for i in stream.used(count)], True)
         self._before = saved.Fingerprint.of(self.policy, self._first())
         self.wanted: dict[str, list[Wanted]] = {}
         self._asked, self.reference = self._refer()

@@ -18,7 +18,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from unmirage import recipe, runs
+from unmirage import processes, recipe, runs
 from unmirage.progress import be_quiet
 from unmirage.records import WordEffect, read_lines, to_dict
 
@@ -195,6 +195,8 @@ def _audit(options: argparse.Namespace) -> None:
 
 def _show(options: argparse.Namespace, run: runs.Run) -> None:
     """What a finished step has to show: the table of estimates, if there are any, and where the run lies."""
+    if not processes.writes():
+        return
     if options.json:
         print(run.estimates.read_text(encoding="utf-8") if run.estimates.exists() else json.dumps({"run": str(run.folder)}))
     elif not options.quiet:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 
 
 def rank() -> int:
@@ -18,3 +20,9 @@ def count() -> int:
 def writes() -> bool:
     """Whether this process writes to the run folder."""
     return rank() == 0
+
+
+def wait(until: Callable[[], bool]) -> None:
+    """Wait for what another process writes; the launcher ends all of them when one fails."""
+    while not until():
+        time.sleep(0.5)

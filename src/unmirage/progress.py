@@ -7,6 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from unmirage import processes
+
 _quiet = False
 
 
@@ -16,6 +18,10 @@ def be_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
-def bar(title: str, total: int, done: int = 0) -> tqdm[Any]:
-    """A bar over `total` items of which `done` are finished; use as a context manager and call `update`."""
-    return tqdm(total=total, initial=done, desc=title, file=sys.stderr, disable=True if _quiet else None, leave=False, delay=0.5)
+def bar(title: str, total: int, done: int = 0, unit: str = "it") -> tqdm[Any]:
+    """A bar over `total` items of which `done` are finished; use as a context manager and call `update`.
+
+    It shows items a second, called `unit`, and the time left. Of several processes the first one shows its own.
+    """
+    silent = True if _quiet or not processes.writes() else None
+    return tqdm(total=total, initial=done, desc=title, unit=unit, file=sys.stderr, disable=silent, leave=False, delay=0.5)

@@ -71,11 +71,12 @@ def write_json(path: Path, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Ledger(Generic[R]):
-    """An append-only JSON-lines file of records with unique keys."""
+    """An append-only JSON-lines file of records with unique keys; `own` to one of several processes, or the first one's."""
 
     path: Path
     record: type[R]
     key: Callable[[R], str]
+    own: bool = False
 
     def read(self) -> dict[str, R]:
         """Every record by key, in file order; a cut-off last line is ignored.
@@ -98,11 +99,11 @@ class Ledger(Generic[R]):
     def append(self, records: Iterable[R]) -> None:
         """Add records in one write, after dropping a cut-off last line; all of them reach the disk, or an error says so.
 
-        Only the first of several processes writes.
+        Of several processes only the first writes, unless the file is its own.
         """
-        if not processes.writes():
+        if not (self.own or processes.writes()):
             return
-        lines = "".join(json.dumps(to_dict(r), ensure_ascii=False) + "\n" for r in records).encode("utf-8", "replace")
+        lines = "".join(map(line, records)).encode("utf-8", "replace")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as file:
             end = _whole_length(file.seek(0, os.SEEK_END), self.path)
@@ -114,6 +115,11 @@ class Ledger(Generic[R]):
             except OSError:
                 file.truncate(end)
                 raise
+
+
+def line(record: Record) -> str:
+    """A record as a line of its file."""
+    return json.dumps(to_dict(record), ensure_ascii=False) + "\n"
 
 
 def _whole_length(size: int, path: Path) -> int:

@@ -45,16 +45,34 @@ class Model(Table):
 
     `reference`, where a term asks one: "live" (the adapter off, or a second model), "cache" (computed once, kept on disk), or
     "auto": the cache from 50 million parameters on.
+
+    `adapter`: a LoRA adapter, or several; each is merged in before the next, and the last one unless `merge` is false. `dtype`
+    "8bit" and "4bit" want a GPU and bitsandbytes. `device_map` = "auto" spreads the weights over all GPUs (accelerate).
+    `trust_remote_code`: whether Python code that lies beside the weights is run.
     """
 
     path: str
-    adapter: str = ""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    adapter: str | list[str] = ""
+    merge: bool = True
+    dtype: Literal["float32", "bfloat16", "float16", "8bit", "4bit"] = "float32"
     device: str = "auto"
+    device_map: str = ""
+    trust_remote_code: bool = False
     threads: Count = 1
     train: str = r"^(?!.*(vision_tower|vision_model)).*$"
     lora: Lora | None = None
     reference: Literal["auto", "cache", "live"] = "auto"
+
+    @property
+    def adapters(self) -> list[str]:
+        """The adapters in the order in which they are applied."""
+        return [each for each in ([self.adapter] if isinstance(self.adapter, str) else self.adapter) if each]
+
+    def trained(self, folder: str) -> Model:
+        """What training this model has left in `folder`: a model of its own, or one more adapter."""
+        if self.lora is None:
+            return self.model_copy(update={"path": folder, "adapter": ""})
+        return self.model_copy(update={"adapter": [*self.adapters, folder]})
 
 
 class Source(Table):
@@ -139,10 +157,14 @@ class Judge(OpenTable):
 
 
 class Evaluate(Table):
-    """How answers are generated (greedy) and in what portions."""
+    """How answers are generated (greedy) and in what portions.
+
+    `share`: whether the questions about one picture compute it once ("auto": where it takes 64 tokens or more).
+    """
 
     batch_size: Count = 64
     max_new_tokens: Count = 256
+    share: Literal["auto", "always", "never"] = "auto"
 
 
 class Forgetset(Table):

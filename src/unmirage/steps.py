@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unmirage import processes, recipe, rewriting, runs, suffixing
+from unmirage import answering, processes, recipe, rewriting, runs, suffixing
 from unmirage.attacks import ATTACKS
 from unmirage.audit import finds
 from unmirage.judges import DETECTORS, BatchJudge, Judge, build, named, verdicts
@@ -25,7 +25,7 @@ from unmirage.metrics.spread import spread
 from unmirage.metrics.utility import Said, utility
 from unmirage.models import remote
 from unmirage.progress import bar
-from unmirage.questions import edits, examples_of, judged, portions
+from unmirage.questions import edits, examples_of, judged
 from unmirage.records import Example, WordEffect, read_lines, to_dict, write_lines
 from unmirage.runs import Run
 from unmirage.toy import shipped_base
@@ -63,7 +63,10 @@ def _model_facts(settings: recipe.Model) -> dict[str, Any]:
     if remote.is_remote(settings):
         return remote.facts(settings)
     folder = shipped_base() if settings.path == "toy" else Path(settings.path)
-    return {"digests": {"model": runs.digest_weights(folder)}} if folder.is_dir() else {}
+    named = {"model": folder} | {f"adapter {i}": Path(each) for i, each in enumerate(settings.adapters, start=1)}
+    found = {name: runs.digest_weights(folder) for name, folder in named.items() if folder.is_dir()}
+    trusted = {"trust_remote_code": True} if settings.trust_remote_code else {}
+    return trusted | ({"digests": found} if found else {})
 
 
 def audit(run: Run) -> None:
@@ -98,6 +101,7 @@ def align(run: Run) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
         alignment.save(unfinished)
         unfinished.rename(target)
+    processes.wait(target.exists)
 
 
 def trained_folder(run: Run) -> Path | None:
@@ -127,20 +131,14 @@ def _parent(split: str, example: Example) -> Example:
     return dataclasses.replace(example, id=f"{split}/{example.id}", source=split, category=category)
 
 
-def respond(run: Run) -> None:
-    """The model's greedy answer to every test example and edit; to `completions.jsonl`."""
-    examples = list(read_lines(run.examples, Example))
-    done = set(run.completions.read())
+def respond(run: Run, asked: Sequence[Example] | None = None) -> None:
+    """The model's greedy answer to every test example and edit, read unless `asked`; to `completions.jsonl`."""
+    examples = list(read_lines(run.examples, Example)) if asked is None else asked
+    done = run.completions.read()
     if all(example.id in done for example in examples):
         return
     policy = load_model(run)
-    with bar(f"{run.recipe.name}: answer", len(examples), len(done)) as progress:
-        for batch in portions(examples, run.recipe.evaluate.batch_size):
-            missing = {example.id for example in batch} - done
-            if missing:  # the whole batch again, so that its padding is what it would have been
-                answers = policy.generate(batch, run.recipe.evaluate.max_new_tokens)
-                run.completions.append(answer for answer in answers if answer.example_id in missing)
-                progress.update(len(missing))
+    answering.answer(run, policy, examples)
     if isinstance(policy, remote.Remote):
         runs.note(run, {"unanswered": {}} | policy.conclude(len(run.completions.read())))
 
@@ -159,11 +157,7 @@ def load_model(run: Run) -> VLM | remote.Remote:
     trained = trained_folder(run)
     if trained is not None and not trained.exists():
         raise ValueError(f"{run.folder} has no trained model yet: run `unmirage align` first, or `unmirage run`")
-    if trained is not None and settings.lora is None:
-        settings = settings.model_copy(update={"path": str(trained)})
-    elif trained is not None:
-        settings = settings.model_copy(update={"adapter": str(trained)})
-    policy = vlm.load(settings)
+    policy = vlm.load(settings if trained is None else settings.trained(str(trained)))
     runs.note(run, {"device": str(policy.device)})
     return policy
 
@@ -217,10 +211,10 @@ def measured(run: Run) -> None:
 def evaluate(run: Run) -> None:
     """Attack, respond, judge and measure."""
     begin(run)
-    attack(run)
-    respond(run)
-    judge(run)
-    measured(run)
+    respond(run, attack(run))
+    if processes.writes():
+        judge(run)
+        measured(run)
 
 
 def judge_again(folder: Path, names: Sequence[str]) -> Run:
@@ -249,7 +243,8 @@ def everything(run: Run) -> None:
     audit(run)
     align(run)
     evaluate(run)
-    report([run.folder], run.folder)
+    if processes.writes():
+        report([run.folder], run.folder)
 
 
 def _brought_in(spec: recipe.Attack) -> str:

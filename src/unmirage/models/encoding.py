@@ -108,6 +108,10 @@ class Encoder:
             inputs["token_type_ids"][:, -len(answer) :] = 1  # PaliGemma: 0 is a prompt that sees all of itself
         return Row(inputs, torch.cat([row.segments, torch.full((added.shape[1],), int(Segment.ANSWER))]), row.example)
 
+    def prompt_length(self, example: Example) -> int:
+        """How many tokens the prompt takes, its picture with it, however many the model can."""
+        return len(self._prompt(example, None if example.image is None else open_picture(example)).segments)
+
     def tokens(self, text: str) -> list[int]:
         """The tokens of `text` as the model would say it."""
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
@@ -156,7 +160,12 @@ class Encoder:
 
     def _prompt(self, example: Example, picture: Image.Image | None) -> Row:
         text = self.render(example)
-        inputs = self._process(text, picture)
+        try:
+            inputs = self._process(text, picture)
+        except ValueError as error:  # PaliGemma's processor
+            if picture is not None or "image" not in str(error):
+                raise
+            raise ValueError(f"example {example.id} has no picture; this model is asked about pictures only") from error
         offsets = inputs.pop("offset_mapping", None)
         return Row(inputs, self._segments(inputs["input_ids"][0], offsets, text, example), example)
 

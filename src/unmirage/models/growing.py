@@ -42,7 +42,12 @@ def joined(some: Sequence[Growing]) -> Growing:
     if len(some) == 1:
         return some[0]
     trunk = Trunk.joined([each.trunk for each in some])
-    seen = torch.block_diag(*(each.seen.to(torch.uint8) for each in some)).bool()
+    seen = some[0].seen.new_zeros(sum(map(len, some)), len(trunk))
+    row = column = 0
+    for each in some:
+        height, width = each.seen.shape
+        seen[row : row + height, column : column + width] = each.seen
+        row, column = row + height, column + width
     positions = torch.cat([each.positions + each.trunk.lag for each in some])
     return Growing(trunk, torch.cat([each.tokens for each in some]), positions, seen)
 

@@ -76,7 +76,7 @@ class Prefix:
 
     @torch.no_grad()
     def generate(self, examples: Sequence[Example], max_new_tokens: int) -> list[Completion]:
-        """Greedy answers to `examples`; the same as `VLM.generate`, up to ties. Questions about several pictures go side by side."""
+        """Greedy answers to `examples`; the same as `VLM.generate`, up to ties. Several pictures go side by side."""
         said: dict[int, list[int]] = {}
         full: list[int] = []
         waiting: list[tuple[Growing, dict[int, int]]] = []

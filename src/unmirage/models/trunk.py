@@ -43,7 +43,7 @@ class Trunk:
 
     @classmethod
     def joined(cls, trunks: Sequence[Trunk]) -> Trunk:
-        """Several trunks, each with all that was computed after it, side by side in one cache; positions after it have their lag."""
+        """Several trunks with all that was computed after each, in one cache; positions given to it have their lag already."""
         made = cls.__new__(cls)
         made.policy, made.alone, made._across = trunks[0].policy, True, None
         made._lag = None if trunks[0]._lag is None else torch.zeros_like(trunks[0]._lag)

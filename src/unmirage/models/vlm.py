@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from unmirage import recipe
 from unmirage.losses.batch import Batch
+from unmirage.models import loading
 from unmirage.models.encoding import Encoder
 from unmirage.records import Completion, Example
 from unmirage.toy import shipped_base
@@ -206,13 +206,15 @@ class VLM:
         Raises:
             ModelError: nothing matches.
         """
+        if hasattr(self.model, "merge_and_unload"):  # what is trained comes after the adapters there are
+            self.model = self.model.merge_and_unload()
         if settings.lora is not None:
             from peft import LoraConfig, get_peft_model
 
             lora = settings.lora
             shape = LoraConfig(r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.targets)
             try:
-                with _peft_unheard():
+                with loading.peft_unheard():
                     self.model = get_peft_model(self.model, shape)
             except ValueError as error:
                 raise ModelError(f"no module of this model matches [model.lora] targets {lora.targets!r}") from error
@@ -242,28 +244,13 @@ def load(settings: recipe.Model) -> VLM:
     """
     torch.set_num_threads(settings.threads)
     path = str(shipped_base()) if settings.path == "toy" else settings.path
-    device = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        processor = AutoProcessor.from_pretrained(path)
+        processor = AutoProcessor.from_pretrained(path, **loading.trusted(settings))
         if not hasattr(processor, "apply_chat_template") or not hasattr(processor, "image_processor"):
             raise ModelError(f"{path} has no processor: a preprocessor_config.json and a tokenizer must lie beside the weights")
-        model = AutoModelForImageTextToText.from_pretrained(path, dtype=getattr(torch, settings.dtype))
-        if settings.adapter:
-            from peft import PeftModel
-
-            with _peft_unheard():
-                model = PeftModel.from_pretrained(model, settings.adapter).merge_and_unload()
+        model = AutoModelForImageTextToText.from_pretrained(path, **loading.options(settings))
+        model = loading.finished(model, settings)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(f"cannot load the model {path}: {first}") from error
-    return VLM(model.to(device), processor)
-
-
-@contextmanager
-def _peft_unheard() -> Iterator[None]:
-    """Silence peft's use of a property that transformers has renamed; nothing else."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-        yield
+    return VLM(model, processor)

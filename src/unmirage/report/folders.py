@@ -76,7 +76,7 @@ def base_of(run: Finished, runs: Sequence[Finished]) -> Finished | None:
 
 def _asked(run: Finished) -> tuple[Any, ...]:
     held = run.recipe
-    return held.seed, held.model.path, held.model.adapter, held.splits, [held.data[split] for split in held.splits]
+    return held.seed, held.model.path, tuple(held.model.adapters), held.splits, [held.data[split] for split in held.splits]
 
 
 def _recipe(folder: Path) -> Recipe:

@@ -144,7 +144,7 @@ def _facts(run: Finished) -> list[tuple[str, str]]:
     versions = m.get("versions") or {}
     trained = f"{r.train.steps} steps of {r.train.batch_size}, learning rate {r.train.lr:g}" if r.train else "nothing: as it is"
     facts = {
-        "model": f"{r.model.path} {r.model.adapter}".strip(),
+        "model": " ".join([r.model.path, *r.model.adapters]),
         "trained on": ", ".join(f"{t.weight:g} x {t.term}({t.stream})" for t in r.terms) or "-",
         "training": trained,
         "seed": str(r.seed),

@@ -52,9 +52,8 @@ def check(policy: VLM, settings: recipe.Model, folder: Path, examples: Sequence[
     Raises:
         UselessError: the folder holds another model than the one trained, or training changed nothing.
     """
-    where = {"path": str(folder)} if settings.lora is None else {"adapter": str(folder)}
     now = Fingerprint.of(policy, examples)
-    again = Fingerprint.of(vlm.load(settings.model_copy(update=where)), examples)
+    again = Fingerprint.of(vlm.load(settings.trained(str(folder))), examples)
     gap = now.far(again)
     if gap > TOLERANCE[policy.model.dtype]:
         raise UselessError(f"{folder} is not the model that was trained: scores differ by {gap:.2g} nats a token")
