@@ -35,16 +35,17 @@ class Lora(Table):
     alpha: Count = 32
     dropout: Share = 0.0
     targets: str = (
-        r".*(language_model|text_model)\.layers\.\d+\.(self_attn|mlp)"
+        r"(.*(language_model|text_model)|model)\.layers\.\d+\.(self_attn|mlp)"
         r"\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
     )
 
 
 class Model(Table):
-    """The model under test: `path` is "toy", a folder, a hub id, or `endpoint:URL,model=NAME` (docs/endpoints.md).
+    """The model under test: `path` is "toy", "smollm2", a folder, a hub id, or `endpoint:URL,model=NAME` (docs/endpoints.md).
 
-    `reference`, where a term asks one: "live" (the adapter off, or a second model), "cache" (computed once, kept on disk), or
-    "auto": the cache from 50 million parameters on.
+    `picture` is the line that stands for a picture before the question where the model takes none. `reference`, where a term asks
+    one: "live" (the adapter off, or a second model), "cache" (computed once, kept on disk), or "auto": the cache from 50 million
+    parameters on.
     """
 
     path: str
@@ -52,6 +53,7 @@ class Model(Table):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "auto"
     threads: Count = 1
+    picture: str = "[picture]"
     train: str = r"^(?!.*(vision_tower|vision_model)).*$"
     lora: Lora | None = None
     reference: Literal["auto", "cache", "live"] = "auto"
