@@ -104,9 +104,7 @@ def test_a_path_is_said_once() -> None:
         recipe.load("smol-vlguard", ["forgetset.missing=maybe"])
 
 
-def test_the_whole_recipe_runs_on_a_stand_in_and_does_nothing_twice(
-    file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_whole_recipe_runs_on_a_stand_in(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny_families.make("text_only").save(tmp_path / "tiny")
     small = [f"paths.vlguard={file}", f"model.path={tmp_path / 'tiny'}", "data.unsafe.limit=2", "data.benign.limit=2"]
     small += ["train.steps=1", "train.batch_size=2", "evaluate.max_new_tokens=4", "methods.RMU.terms.0.layer=2"]
@@ -125,6 +123,3 @@ def test_the_whole_recipe_runs_on_a_stand_in_and_does_nothing_twice(
     assert forget and not (tmp_path / "out" / "RMU" / "forgetset").exists()
     edits = {e["edit"] for e in json.loads((tmp_path / "out" / "base" / "estimates.json").read_text())}
     assert {"none", "what", "what-mark", "mark", "what-mark-best-of-3", "share", "share-mark", "control-mark"} <= edits
-    said = [(tmp_path / "out" / name / "completions.jsonl").read_bytes() for name in methods]
-    assert main(command) == 0
-    assert said == [(tmp_path / "out" / name / "completions.jsonl").read_bytes() for name in methods]
