@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 import tiny_families
-from unmirage import recipe, sources, suites
+from unmirage import comparing, recipe, sources, steps, suites
 from unmirage.balance import redraw
-from unmirage.cli import main
 from unmirage.datasets import vlguard
 from unmirage.forgetset import ForgetSettings, build
 from unmirage.recipe import RecipeError, Source
@@ -104,22 +103,22 @@ def test_a_path_is_said_once() -> None:
         recipe.load("smol-vlguard", ["forgetset.missing=maybe"])
 
 
-def test_the_whole_recipe_runs_on_a_stand_in(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_recipe_runs_on_a_stand_in(file: str, tmp_path: Path) -> None:
+    """Every kind of method, from training to the comparison; the two other forms of the data differ in a setting only."""
     tiny_families.make("text_only").save(tmp_path / "tiny")
     small = [f"paths.vlguard={file}", f"model.path={tmp_path / 'tiny'}", "data.unsafe.limit=2", "data.benign.limit=2"]
-    small += ["train.steps=1", "train.batch_size=2", "evaluate.max_new_tokens=4", "methods.RMU.terms.0.layer=2"]
-    small += ["methods.RMU.terms.1.layer=2"]
-    command = ["run", "smol-vlguard", "--out", str(tmp_path / "out"), "--json"]
-    for setting in small:
-        command += ["--set", setting]
-    assert main(command) == 0, capsys.readouterr().err
-    found = json.loads(capsys.readouterr().out)
-    methods = ["base", "SFT", "SFT-openers", "SFT-forms", "NPO", "RMU"]
-    assert [row["method"] for row in found["methods"]] == methods
-    manifest = json.loads((tmp_path / "out" / "SFT" / "manifest.json").read_text())
+    small += ["train.steps=1", "train.batch_size=2", "evaluate.max_new_tokens=4"]
+    small += ["methods.RMU.terms.0.layer=2", "methods.RMU.terms.1.layer=2"]
+    members = suites.members("smol-vlguard", small)
+    assert [member.method for member in members] == ["base", "SFT", "SFT-openers", "SFT-forms", "NPO", "RMU"]
+    some = [member for member in members if member.method not in ("SFT-openers", "SFT-forms")]
+    suites.carry_out(some, tmp_path, [steps.audit, steps.align, steps.evaluate])
+    found = comparing.compare(some, tmp_path, some[0].recipe.compare)
+    assert [row["method"] for row in found["methods"]] == ["base", "SFT", "NPO", "RMU"]
+    manifest = json.loads((tmp_path / "SFT" / "manifest.json").read_text())
     count = len(vlguard.load(file, "/train", 0))
     assert manifest["answers learnt in part"]["train"].endswith(f" of {count}") and manifest["digests"]["model"]
-    forget = (tmp_path / "out" / "NPO" / "forgetset" / "forget.jsonl").read_text()
-    assert forget and not (tmp_path / "out" / "RMU" / "forgetset").exists()
-    edits = {e["edit"] for e in json.loads((tmp_path / "out" / "base" / "estimates.json").read_text())}
+    forget = (tmp_path / "NPO" / "forgetset" / "forget.jsonl").read_text()
+    assert forget and not (tmp_path / "RMU" / "forgetset").exists()
+    edits = {e["edit"] for e in json.loads((tmp_path / "base" / "estimates.json").read_text())}
     assert {"none", "what", "what-mark", "mark", "what-mark-best-of-3", "share", "share-mark", "control-mark"} <= edits
