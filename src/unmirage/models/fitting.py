@@ -28,7 +28,7 @@ def lengths(encoder: Encoder, examples: Iterable[Example], with_response: bool) 
     found = []
     for example in examples:
         size = None
-        if example.image is not None and getattr(encoder, "sees", True):
+        if example.image is not None and encoder.sees:
             size = sizes.get(example.image) or sizes.setdefault(example.image, size_of(example))
         if size not in beside:
             beside[size] = encoder.prompt_length(example) - _words(encoder, example)
@@ -66,5 +66,5 @@ def _after(encoder: Encoder, example: Example, with_response: bool) -> int:
         return len(encoder.tokens(opening)) if opening else 0
     if not example.response:
         raise ValueError(f"example {example.id} has no response to learn from")
-    count, most = len(encoder.tokens(example.response)) + 1, getattr(encoder, "learnt", None)
+    count, most = len(encoder.tokens(example.response)) + 1, encoder.learnt
     return count if most is None or count <= most + 1 else most
