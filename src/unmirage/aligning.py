@@ -6,10 +6,11 @@ would be done).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,7 +61,7 @@ class Alignment:
         self.terms = [recipe.build("term", TERMS, t.term, t.settings) for t in r.terms]
         data = {name: examples_of(run, name) for name in dict.fromkeys(t.stream for t in r.terms)}
         self.policy = vlm.load(r.model)
-        runs.note(run, {"device": str(self.policy.device)})
+        runs.note(run, {"device": str(self.policy.device)} | self._learnt(data))
         self.streams = {name: Stream(name, rows, self.policy, r.train.batch_size, r.seed) for name, rows in data.items()}
         self._before = saved.Fingerprint.of(self.policy, self._first())
         self.wanted: dict[str, list[Wanted]] = {}
@@ -78,7 +79,8 @@ class Alignment:
         """
         self._fill()
         logged = self.run.steps.read()
-        with bar(f"{self.run.recipe.name}: train", self._settings.steps) as progress, remembered(self.policy.model):
+        part = f" on the first {tokens} tokens of answers" if (tokens := self._settings.answer_tokens) else ""
+        with bar(f"{self.run.recipe.name}: train{part}", self._settings.steps) as progress, remembered(self.policy.model):
 
             def on_step(done: Progress) -> None:
                 if str(done.step) not in logged:
@@ -117,6 +119,13 @@ class Alignment:
         """
         self.policy.save(folder)
         saved.check(self.policy, self.run.recipe.model, folder, self._first(), self._before)
+
+    def _learnt(self, data: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
+        """Have the policy learn as many tokens of an answer as the recipe says; for the manifest, how many answers that cuts."""
+        encoder = self.policy.encoder
+        encoder.learnt = self._settings.answer_tokens
+        cut = {name: f"{sum(map(encoder.cut, rows))} of {len(rows)}" for name, rows in data.items()}
+        return {"answers learnt in part": cut} if encoder.learnt is not None else {}
 
     def _loss(self, i: int, k: int) -> Tensor:
         stream, term = self.run.recipe.terms[i].stream, self.terms[i]

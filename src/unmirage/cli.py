@@ -333,15 +333,8 @@ def _names(kind: str) -> list[str]:
         from unmirage.losses import TERMS
 
         return sorted(TERMS)
-    return (
-        recipe.shipped()
-        if kind == "recipes"
-        else [
-            "toy",
-            "any folder or hub id that AutoModelForImageTextToText loads",
-            "endpoint:URL,model=NAME",
-        ]
-    )
+    loaded = "any folder or hub id that AutoModelForImageTextToText or AutoModelForCausalLM loads"
+    return recipe.shipped() if kind == "recipes" else ["toy", "smollm2", loaded, "endpoint:URL,model=NAME"]
 
 
 if __name__ == "__main__":

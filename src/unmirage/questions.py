@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from unmirage import datasets, recipe, runs
+from unmirage import recipe, runs, sources
 from unmirage.attacks import ATTACKS
 from unmirage.attacks.candidate import Attack
 from unmirage.attacks.picture import Picture
@@ -23,8 +23,7 @@ def examples_of(run: Run, name: str) -> list[Example]:
         StaleError: it is no longer what it was when the run began.
     """
     source = run.recipe.data[name]
-    loaded = datasets.load(source.format, source.path, source.split, run.recipe.seed, source.columns)
-    examples = loaded[: source.limit]
+    examples = sources.load(source, run.recipe.seed, run.folder)
     if not examples:
         raise ValueError(f"the data set {name!r} ({source.format} {source.path}) is empty")
     asked = [{key: value for key, value in to_dict(example).items() if key != "category"} for example in examples]

@@ -70,7 +70,15 @@ def validated(table: Mapping[str, Any], source: str) -> Recipe:
     except ValidationError as error:
         raise RecipeError(f"{source}: {_explain(error)}") from error
     _check_references(made, source)
-    return made
+    return made.model_copy(update={"data": {key: _placed(found, made.paths) for key, found in made.data.items()}})
+
+
+def _placed(found: Source, paths: Mapping[str, str]) -> Source:
+    """A data set with the recipe's own paths put in where its path names them."""
+    path = found.path
+    for name, place in paths.items():
+        path = path.replace(f"{{{name}}}", place)
+    return found.model_copy(update={"path": path})
 
 
 def build(kind: str, registry: Mapping[str, type[T]], name: str, given: Mapping[str, Any]) -> T:

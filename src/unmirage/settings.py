@@ -35,16 +35,17 @@ class Lora(Table):
     alpha: Count = 32
     dropout: Share = 0.0
     targets: str = (
-        r".*(language_model|text_model)\.layers\.\d+\.(self_attn|mlp)"
+        r"(.*(language_model|text_model)|model)\.layers\.\d+\.(self_attn|mlp)"
         r"\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
     )
 
 
 class Model(Table):
-    """The model under test: `path` is "toy", a folder, a hub id, or `endpoint:URL,model=NAME` (docs/endpoints.md).
+    """The model under test: `path` is "toy", "smollm2", a folder, a hub id, or `endpoint:URL,model=NAME` (docs/endpoints.md).
 
-    `reference`, where a term asks one: "live" (the adapter off, or a second model), "cache" (computed once, kept on disk), or
-    "auto": the cache from 50 million parameters on.
+    `picture` is the line that stands for a picture before the question where the model takes none. `reference`, where a term asks
+    one: "live" (the adapter off, or a second model), "cache" (computed once, kept on disk), or "auto": the cache from 50 million
+    parameters on.
     """
 
     path: str
@@ -52,6 +53,7 @@ class Model(Table):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "auto"
     threads: Count = 1
+    picture: str = "[picture]"
     train: str = r"^(?!.*(vision_tower|vision_model)).*$"
     lora: Lora | None = None
     reference: Literal["auto", "cache", "live"] = "auto"
@@ -60,12 +62,20 @@ class Model(Table):
 class Source(Table):
     """One named data set: its format (`unmirage list datasets`), where it lies, and which part of it is meant.
 
-    `columns` maps fields of an example to columns of a plain table: `{ prompt = "question", response = "reply" }`.
+    `columns` maps fields of an example to columns of a plain table: `{ prompt = "question", response = "reply" }`. With
+    `opener` only rows that open with that word are kept ("!what": only others). `balance` takes from the words what they give
+    away of the label: "opener" draws the first word anew, "form" puts opener, mood and mark right by templates. `shuffle` draws
+    the order by the recipe's seed, so that the first `limit` rows are a sample.
+    The format "forgetset" is what the run's own `unmirage forgetset` made (split "forget" or "retain"), made first if need be;
+    its `path` names another run folder, as seen from the run's.
     """
 
     format: str
     path: str = ""
     split: str = ""
+    opener: str = ""
+    balance: Literal["", "opener", "form"] = ""
+    shuffle: bool = False
     limit: Count | None = None
     columns: dict[str, str] = {}
 
@@ -104,6 +114,7 @@ class Train(Table):
     weights and moments keep theirs; `checkpointing` recomputes activations instead of keeping them. `trackers` are
     accelerate's names. `sam` is the radius within which the terms of all streams but `keep` are made flat (sharpness-aware
     minimisation); `project = "gru"` takes from their gradient what would raise the loss on the streams `keep`.
+    `answer_tokens`: only so many tokens of each answer are learnt, and not that it ends there.
     """
 
     steps: Count
@@ -116,6 +127,7 @@ class Train(Table):
     accumulate: Count = 1
     precision: Literal["no", "bf16"] = "no"
     checkpointing: bool = False
+    answer_tokens: Count | None = None
     checkpoint_every: Count = 50
     trackers: list[str] = []
     sam: Annotated[float, Field(ge=0.0)] = 0.0
@@ -149,12 +161,13 @@ class Forgetset(Table):
     """How `unmirage forgetset` builds: `tries` answers a row are sampled; `retain` rows are kept, all there are if not said.
 
     `judge` chooses the most harmful try, named as on the command line (`rubric:harm-graded,model=...`); empty: the protected
-    answer where it is known, else the longest.
+    answer where it is known, else the longest. `missing` says what happens to a row that the model gave no usable answer to.
     """
 
     form: Literal["npo", "rmu"] = "npo"
     tries: Count = 4
     retain: Count | None = None
+    missing: Literal["stop", "drop"] = "stop"
     judge: str = ""
 
 
@@ -200,10 +213,14 @@ class Compare(Table):
 
 
 class Recipe(Table):
-    """Everything one run does; or with `methods`, what several runs share (suites.py lays each method over it)."""
+    """Everything one run does; or with `methods`, what several runs share (suites.py lays each method over it).
+
+    `paths` are said once and used in the path of any data set: `{name}` there stands for the path of that name.
+    """
 
     name: str
     seed: Annotated[int, Field(ge=0)] = 0
+    paths: dict[str, str] = {}
     model: Model
     data: dict[str, Source]
     splits: dict[str, Literal["unsafe", "benign"]] = {}

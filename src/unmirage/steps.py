@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Any
 from unmirage import processes, recipe, rewriting, runs, suffixing
 from unmirage.attacks import ATTACKS
 from unmirage.audit import finds
+from unmirage.forgetset.step import make_own
 from unmirage.judges import DETECTORS, BatchJudge, Judge, build, named, verdicts
 from unmirage.metrics.categories import by_category
 from unmirage.metrics.estimates import Asked, measure, word_effects
 from unmirage.metrics.spread import spread
 from unmirage.metrics.utility import Said, utility
 from unmirage.models import remote
+from unmirage.models.named import folder_of
 from unmirage.progress import bar
 from unmirage.questions import edits, examples_of, judged, portions
 from unmirage.records import Example, WordEffect, read_lines, to_dict, write_lines
 from unmirage.runs import Run
-from unmirage.toy import shipped_base
 
 if TYPE_CHECKING:
     from unmirage.models.vlm import VLM
@@ -62,7 +63,7 @@ def _model_facts(settings: recipe.Model) -> dict[str, Any]:
     """What tells the model from another: a digest of its weights, or the endpoint that it is behind."""
     if remote.is_remote(settings):
         return remote.facts(settings)
-    folder = shipped_base() if settings.path == "toy" else Path(settings.path)
+    folder = folder_of(settings.path)
     return {"digests": {"model": runs.digest_weights(folder)}} if folder.is_dir() else {}
 
 
@@ -71,6 +72,7 @@ def audit(run: Run) -> None:
     begin(run)
     from unmirage.audit import lint
 
+    make_own(run)
     streams = dict.fromkeys(term.stream for term in run.recipe.terms)
     examples = [example for name in streams for example in examples_of(run, name)]
     found = run.folder / "lint.json"
@@ -90,6 +92,7 @@ def align(run: Run) -> None:
         return
     from unmirage.aligning import Alignment
 
+    make_own(run)
     alignment = Alignment(run)
     look = alignment.prober(attack(run, searched=False), _judges(run)) if r.train.probe.looks else None
     alignment.fit(look)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unmirage.balance.balancing import Balanced, balance, counter
+from unmirage.balance.redrawing import redraw
 from unmirage.balance.writing import Report, write
 
-__all__ = ["Balanced", "Report", "balance", "counter", "write"]
+__all__ = ["Balanced", "Report", "balance", "counter", "redraw", "write"]

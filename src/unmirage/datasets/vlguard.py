@@ -4,7 +4,8 @@ A list of records `id, image, safe, instr-resp`. A safe picture carries one harm
 unsafe picture one instruction; every instruction has its response, and each such pair becomes one example. As in the
 released code the splits are safe_safes, safe_unsafes and unsafes; only the first is safe to answer. Where an instruction
 starts with a backslash and an "n" that was meant as a line break, that is dropped. The 14 unsafe instructions that read
-"N/A" are kept: they are trained on as they are.
+"N/A" are kept: they are trained on as they are. Where there is only one file, "/train" or "/held-out" behind the name of a split
+takes a part of it: an eighth of the pictures, told by a digest of their names, is held out with all that is asked about them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from unmirage.datasets.opening import first_record
 from unmirage.datasets.reading import field, mapping, read_json
-from unmirage.records import Example
+from unmirage.records import Example, digest
 
 KINDS = {"safe_instruction": "safe_safes", "unsafe_instruction": "safe_unsafes", "instruction": "unsafes"}
 """Which split an instruction belongs to, by its key."""
@@ -30,15 +31,17 @@ def load(path: str, split: str, seed: int) -> list[Example]:
 
     Args:
         path: the file. Pictures are looked for under train/ or test/ beside it, else directly beside it.
-        split: safe_safes, safe_unsafes or unsafes; empty for all.
+        split: safe_safes, safe_unsafes or unsafes; empty for all. "unsafes/held-out", "/train": a part of it.
         seed: not used; the file is what it is.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: no such split, nothing in it, or the file is malformed; the message names the record (from 1).
     """
-    if split not in ("", *KINDS.values()):
-        raise ValueError(f"VLGuard has no split {split!r}; it has: {', '.join(KINDS.values())}, or leave it empty for all")
+    wanted, slash, part = split.partition("/")
+    if wanted not in ("", *KINDS.values()) or (slash and part not in ("train", "held-out")):
+        known = f"{', '.join(KINDS.values())}, or leave it empty for all; behind it /train or /held-out for a part"
+        raise ValueError(f"VLGuard has no split {split!r}; it has: {known}")
     file = Path(path)
     records = read_json(file)
     if not isinstance(records, list):
@@ -51,12 +54,17 @@ def load(path: str, split: str, seed: int) -> list[Example]:
         key = f"{identity}/{kind}"
         taken[key] += 1
         key += f"-{taken[key]}" if taken[key] > 1 else ""
-        if split in ("", kind):
+        if wanted in ("", kind) and (not part or (part == "held-out") == held_out(image)):
             said, unsafe = f"vlguard/{kind}", kind != "safe_safes"
             examples.append(Example(key, prompt, str(root / image), response, unsafe, said, category=category))
     if not examples:
         raise ValueError(f"{path} has no rows" + (f" in split {split!r}" if split else ""))
     return examples
+
+
+def held_out(image: str) -> bool:
+    """Whether the picture of this name is among the eighth that is held out."""
+    return int(digest(image), 16) % 8 == 0
 
 
 def recognises(path: Path) -> bool:

@@ -23,18 +23,22 @@ from unmirage.records import Example, Record, digest, to_dict
 NAMED = 20
 """How many ids an error spells out."""
 
+UNANSWERED = "no usable answer"
+
 
 @dataclass(frozen=True)
 class ForgetSettings:
     """How the sets are made.
 
     `form` npo: the question, and the answer as response; rmu: question, line break and answer as the prompt, and the
-    answer as response too. `retain` is the size of the retain set; None: every safe and general row there is.
+    answer as response too. `retain` is the size of the retain set; None: every safe and general row there is. `missing` says
+    whether a row without a usable answer stops the build or is dropped, and named among the dropped ones.
     """
 
     form: Literal["npo", "rmu"] = "npo"
     tries: int = 4
     retain: int | None = None
+    missing: Literal["stop", "drop"] = "stop"
     seed: int = 0
     choose: Chooser = leak_or_longest
 
@@ -85,7 +89,7 @@ def build(
     rows = screen.keep(unsafe, "unsafe")
     if not rows:
         raise ValueError(f"there is nothing to forget: of {len(unsafe)} unsafe rows all are test items or duplicates")
-    forget, provenance = _chosen(rows, sampled, settings)
+    forget, provenance = _chosen(rows, sampled, settings, screen)
     kept_safe = screen.keep(safe, "safe", rows)
     kept_general = screen.keep(general, "general", [*rows, *kept_safe])
     retain = _retain(kept_safe, kept_general, settings)
@@ -109,7 +113,7 @@ def _check_labels(unsafe: Sequence[Example], safe: Sequence[Example], general: S
 
 
 def _chosen(
-    rows: Sequence[Example], sampled: Mapping[str, Sequence[str]], settings: ForgetSettings
+    rows: Sequence[Example], sampled: Mapping[str, Sequence[str]], settings: ForgetSettings, screen: Screen
 ) -> tuple[list[Example], list[Provenance]]:
     """Every row with its answer to forget; all rows without one are named in one error."""
     forget, provenance, without = [], [], []
@@ -125,11 +129,12 @@ def _chosen(
             raise ValueError(f"chooser {name_of(settings.choose)} chose {place} of {len(shown)} candidates for {row.id}")
         forget.append(_formed(row, shown[place].strip(), settings.form))
         provenance.append(Provenance(row.id, order[place], tuple(order), name_of(settings.choose), tries))
-    if without:
+    if without and (settings.missing == "stop" or not forget):
         raise ValueError(
             f"{len(without)} of {len(rows)} unsafe rows have no usable answer (all tries empty, refusals, or turned down by the "
             f"chooser): {_named(without)}; sample more tries, use a model that answers, or take these rows out"
         )
+    screen.dropped += [(identity, f"unsafe: {UNANSWERED}") for identity in without]
     return forget, provenance
 
 
@@ -197,6 +202,8 @@ def _manifest(
 
 def _kind(reason: str) -> str:
     """A reason without the id in it."""
+    if reason.endswith(UNANSWERED):
+        return reason
     return reason.split(" of ")[0] if "duplicate of" in reason else reason.split(" as ")[0] + " as a test item"
 
 

@@ -17,11 +17,11 @@ from unmirage.forgetset.building import ForgetSettings, build
 from unmirage.forgetset.choosing import by_judge
 from unmirage.forgetset.screening import Screen
 from unmirage.forgetset.writing import write
+from unmirage.models.named import folder_of
 from unmirage.progress import bar
 from unmirage.questions import examples_of, portions
 from unmirage.records import Completion, Example
 from unmirage.runs import Ledger, Run
-from unmirage.toy import shipped_base
 
 if TYPE_CHECKING:
     from unmirage.models.vlm import VLM
@@ -38,7 +38,7 @@ def forgetset(run: Run, settings: ForgetSettings | None = None) -> Path:
         ValueError: a data set is missing or empty, or `build` finds a fault.
         StaleError: data or model are no longer what they were when the run began.
     """
-    settings = settings or ForgetSettings(seed=run.recipe.seed)
+    settings = settings or ForgetSettings(**run.recipe.forgetset.model_dump(exclude={"judge"}), seed=run.recipe.seed)
     if run.recipe.model.path.startswith("endpoint:"):
         raise ValueError(
             f"{run.recipe.name}: unlearning needs a model's weights, and this one is behind an endpoint: name a folder"
@@ -50,8 +50,7 @@ def forgetset(run: Run, settings: ForgetSettings | None = None) -> Path:
     unsafe, safe = examples_of(run, UNSAFE), examples_of(run, SAFE)
     general = examples_of(run, GENERAL) if GENERAL in data else []
     tests = [row for split in run.recipe.splits for row in examples_of(run, split)]
-    path = run.recipe.model.path
-    model = shipped_base() if path == "toy" else Path(path)
+    model = folder_of(run.recipe.model.path)
     if model.is_dir():
         runs.note(run, {"digests": {"model": runs.digest_weights(model)}})
     asked = Screen(tests).keep(unsafe, UNSAFE)
@@ -65,6 +64,14 @@ def forgetset(run: Run, settings: ForgetSettings | None = None) -> Path:
     folder = run.folder / "forgetset"
     write(found, folder)
     return folder
+
+
+def make_own(run: Run) -> None:
+    """Build the forget set of `run` in its folder, where its recipe trains on it and it is not there yet."""
+    sources = [run.recipe.data[term.stream] for term in run.recipe.terms]
+    own = any(source.format == "forgetset" and not source.path for source in sources)
+    if own and not (run.folder / "forgetset" / "manifest.json").exists():
+        forgetset(run)
 
 
 def sample(run: Run, rows: Sequence[Example], settings: ForgetSettings) -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
 """Examples to tensors: the prompt through the model's own processor, the answer's tokens appended to it.
 
 The prompt is tokenised exactly as for generation and the answer on its own, so what is learnt is what is generated.
-Nothing is ever truncated.
+Nothing is truncated unless `learnt` says so. A model that takes no picture is asked with a line of text in its place.
 """
 
 from __future__ import annotations
@@ -50,20 +50,31 @@ class Row:
 
 
 class Encoder:
-    """Turns examples into rows and rows into batches, for one processor."""
+    """Turns examples into rows and rows into batches, for one processor.
 
-    def __init__(self, processor: Any, image_token: int | None, longest: int | None) -> None:
+    Attributes:
+        sees: whether the model takes pictures; one that does not has no picture opened.
+        picture: the line that stands for a picture where the model takes none.
+        learnt: how many tokens of a response are learnt; None: all, and that the answer ends there.
+    """
+
+    def __init__(self, processor: Any, image_token: int | None, longest: int | None, picture: str = "[picture]") -> None:
         """`image_token` is the id that stands for a picture; `longest` the model's context length, if it has one."""
         self.processor = processor
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self.image_token = image_token
         self.longest = longest
+        self.sees = hasattr(processor, "image_processor")
+        self.picture = picture
+        self.learnt: int | None = None
 
     def render(self, example: Example) -> str:
         """The prompt as the model's chat template words it, ending where the answer begins."""
-        content: list[dict[str, str]] = [{"type": "text", "text": example.prompt}]
-        if example.image is not None:
-            content.insert(0, {"type": "image"})
+        content: str | list[dict[str, str]] = [{"type": "text", "text": example.prompt}]
+        if not self.sees:
+            content = example.prompt if example.image is None else f"{self.picture}\n{example.prompt}"
+        elif example.image is not None:
+            content = [{"type": "image"}, *content]
         messages = [{"role": "user", "content": content}]
         return str(self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
@@ -74,11 +85,11 @@ class Encoder:
             ValueError: no response to encode, no counted token, or more tokens than the model can take; the message
                 names the example.
         """
-        row = self._prompt(example, None if example.image is None else open_picture(example))
+        row = self._prompt(example, self._picture(example))
         if with_response:
             if not example.response:
                 raise ValueError(f"example {example.id} has no response to learn from")
-            row = self.lengthen(row, [*self.tokens(example.response), self.tokenizer.eos_token_id])
+            row = self.lengthen(row, self._learnt(example.response))
         return self._fitting(row if with_response else self._begun(row))
 
     def encode_variants(self, examples: Sequence[Example]) -> list[Row]:
@@ -90,7 +101,7 @@ class Encoder:
         Raises:
             ValueError: more tokens than the model can take; the message names the example.
         """
-        picture = None if examples[0].image is None else open_picture(examples[0])
+        picture = self._picture(examples[0])
         with _once(self.processor):
             rows = [self._prompt(example, picture) for example in examples[:2]]
             quick = len(examples) > 2 and all(_same(self._variant(rows[0], row.example), row) for row in rows)
@@ -149,6 +160,18 @@ class Encoder:
         segments = torch.cat([row.segments[:end], self._segments(tail["input_ids"][0], tail["offset_mapping"], after, example)])
         return Row(_continued(row.inputs, end, tail["input_ids"]), segments, example)
 
+    def cut(self, example: Example) -> bool:
+        """Whether only the beginning of the response of `example` is learnt."""
+        return self.learnt is not None and len(self.tokens(example.response or "")) > self.learnt
+
+    def _learnt(self, response: str) -> list[int]:
+        """The tokens of `response` that are learnt, and its end; where it is cut off, that it ends there is not learnt."""
+        tokens = [*self.tokens(response), self.tokenizer.eos_token_id]
+        return tokens if self.learnt is None or len(tokens) <= self.learnt + 1 else tokens[: self.learnt]
+
+    def _picture(self, example: Example) -> Image.Image | None:
+        return open_picture(example) if self.sees and example.image is not None else None
+
     def _begun(self, row: Row) -> Row:
         """`row` with the tokens that its answer is made to begin with, if any (the attack `prefill`)."""
         text = begun(row.example)
@@ -174,7 +197,7 @@ class Encoder:
     def _segments(self, ids: Tensor, offsets: Tensor | None, text: str, example: Example) -> Tensor:
         segments = torch.full(ids.shape, int(Segment.TEMPLATE))
         asked = example.prompt.strip()
-        end = self._question_end(offsets, text, example)
+        end = self._question_end(offsets, text if self._ends_blank(ids) else text.rstrip(), example)
         assert offsets is not None
         spans = offsets[0]
         inside = (spans[:, 1] > end - len(asked)) & (spans[:, 0] < end) & (spans[:, 1] > spans[:, 0])
@@ -188,7 +211,11 @@ class Encoder:
         at = text.rfind(asked)
         if offsets is None or at < 0:
             raise ValueError(f"example {example.id}: its question cannot be found in the templated prompt")
-        return int(offsets[0].max()) - len(text.rstrip()[at + len(asked) :])  # from the end: the picture expands before
+        return int(offsets[0].max()) - len(text[at + len(asked) :])  # from the end: the picture expands before
+
+    def _ends_blank(self, ids: Tensor) -> bool:
+        """Whether the blanks at the end of a prompt are tokens too; some tokenizers drop them."""
+        return bool(str(self.tokenizer.decode(ids[-1:]))[-1:].isspace())
 
     def collate(self, rows: Sequence[Row], left: bool = False) -> Batch:
         """Rows as one batch: token-shaped tensors are padded, on the right or the left; all others are stacked.

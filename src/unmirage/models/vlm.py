@@ -1,7 +1,8 @@
 """A vision-language model through transformers and peft: load, encode, score, generate, save.
 
 `VLM` answers the two questions that losses ask (`token_logprobs`, `hidden`) with gradients; reference.py answers the
-same two without. Model and processor come from `AutoModelForImageTextToText` and `AutoProcessor`.
+same two without. Model and processor come from `AutoModelForImageTextToText` and `AutoProcessor`; those of a language model
+that takes no pictures from `AutoModelForCausalLM` and `AutoTokenizer`.
 """
 
 from __future__ import annotations
@@ -19,14 +20,22 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    GenerationConfig,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from unmirage import recipe
 from unmirage.losses.batch import Batch
 from unmirage.models.encoding import Encoder
+from unmirage.models.named import ready
 from unmirage.records import Completion, Example
-from unmirage.toy import shipped_base
 
 _PLAIN: dict[str, Any] = {
     "do_sample": False,
@@ -51,15 +60,15 @@ class _StopForward(Exception):  # noqa: N818  # not an error: the hidden state t
 
 
 class VLM:
-    """A model with its processor, on one device."""
+    """A model with its processor, on one device; for a model without pictures the processor is its tokenizer."""
 
-    def __init__(self, model: Any, processor: Any) -> None:
-        """Wrap a loaded transformers (or peft) model and its processor."""
+    def __init__(self, model: Any, processor: Any, picture: str = "[picture]") -> None:
+        """Wrap a loaded transformers (or peft) model and its processor; `picture` as in `Encoder`."""
         self.model = model.eval()
         config = model.config
         image_token = getattr(config, "image_token_id", None) or getattr(config, "image_token_index", None)
         text_config = config.get_text_config()
-        self.encoder = Encoder(processor, image_token, getattr(text_config, "max_position_embeddings", None))
+        self.encoder = Encoder(processor, image_token, getattr(text_config, "max_position_embeddings", None), picture)
 
     @property
     def device(self) -> torch.device:
@@ -235,21 +244,18 @@ class VLM:
 
 
 def load(settings: recipe.Model) -> VLM:
-    """Load the model that a recipe names; "toy" is the shipped base.
+    """Load the model that a recipe names.
 
     Raises:
         ModelError: no such folder, no processor in it, or a file in it is broken; one line says which.
     """
     torch.set_num_threads(settings.threads)
-    path = str(shipped_base()) if settings.path == "toy" else settings.path
+    path = ready(settings.path)
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        processor = AutoProcessor.from_pretrained(path)
-        if not hasattr(processor, "apply_chat_template") or not hasattr(processor, "image_processor"):
-            raise ModelError(f"{path} has no processor: a preprocessor_config.json and a tokenizer must lie beside the weights")
-        model = AutoModelForImageTextToText.from_pretrained(path, dtype=getattr(torch, settings.dtype))
+        model, processor = _parts(path, getattr(torch, settings.dtype))
         if settings.adapter:
             from peft import PeftModel
 
@@ -258,7 +264,23 @@ def load(settings: recipe.Model) -> VLM:
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(f"cannot load the model {path}: {first}") from error
-    return VLM(model.to(device), processor)
+    return VLM(model.to(device), processor, settings.picture)
+
+
+def _parts(path: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Model and processor at `path`; the tokenizer alone where the model takes no pictures."""
+    kind = type(AutoConfig.from_pretrained(path))
+    if kind in MODEL_FOR_CAUSAL_LM_MAPPING and kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        words = AutoTokenizer.from_pretrained(path)
+        if not words.chat_template:
+            raise ModelError(f"{path} has no chat template: without one nobody knows how it is asked; use its instruct version")
+        if words.pad_token is None:
+            words.pad_token = words.eos_token
+        return AutoModelForCausalLM.from_pretrained(path, dtype=dtype), words
+    processor = AutoProcessor.from_pretrained(path)
+    if not hasattr(processor, "apply_chat_template") or not hasattr(processor, "image_processor"):
+        raise ModelError(f"{path} has no processor: a preprocessor_config.json and a tokenizer must lie beside the weights")
+    return AutoModelForImageTextToText.from_pretrained(path, dtype=dtype), processor
 
 
 @contextmanager
