@@ -1,4 +1,4 @@
-"""A folder laid out as docs/reproduce.md asks: every data set in its own file layout, a few invented, inert rows each, with pictures."""
+"""A folder laid out as docs/reproduce.md asks: every data set in its own layout, a few inert rows each, with pictures."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from PIL import Image
 import adapter_fixtures
 import safety_set_rows as rows
 import utility_set_files as files
-from unmirage import datasets
 from safety_set_rows import put, put_parquet
+from unmirage import datasets
 from utility_set_files import put_json
 
 MIX = "llava/llava_v1_5_mix665k.json"

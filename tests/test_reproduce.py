@@ -11,10 +11,10 @@ import stand_ins
 import tiny_families
 from unmirage import published, recipe, runs, steps, suites
 from unmirage.cli import main
+from unmirage.judges.benchmark import Benchmark
 from unmirage.metrics.estimates import Asked, Judged
 from unmirage.recipe import RecipeError
 from unmirage.records import Completion, Example
-from unmirage.judges.benchmark import Benchmark
 
 SUITES = [name for name in recipe.shipped() if name.startswith("suite-")]
 SMALL = ["evaluate.max_new_tokens=3", "model.dtype=float32", "model.device=cpu"]
@@ -35,29 +35,40 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_paper_in_one_command(root: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_paper_in_one_command(
+    root: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Base and RMU to the end, as `unmirage run` does it; of the others what is their own: the data, the forget set, a step."""
     settings = [f"data.root={root}", f"model.path={tiny}", *SMALL, *SHORT, *FEW]
+    members = {member.method: member for member in suites.members("safety-mirage-7b", settings)}
+    assert list(members) == ["base", "Mixed-SFT", "Posthoc-SFT", "NPO", "RMU"]
+    suites.carry_out([members["Mixed-SFT"], members["NPO"]], tmp_path, [steps.audit, steps.align])
+    assert not recipe_of(tmp_path / "Mixed-SFT").model.lora and (tmp_path / "Mixed-SFT" / "lint.json").exists()
+    monkeypatch.setattr(suites, "members", lambda *_: [members["base"], members["RMU"]])
     command = ["run", "safety-mirage-7b", "--out", str(tmp_path), *(part for each in settings for part in ("--set", each))]
     assert main(command) == 0
     told = capsys.readouterr().out
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines() if line.startswith("|")]
     at = next(i for i, line in enumerate(lines) if line[0] == "RR, released Share rewrites (table 1)")
-    assert [line[1:3] for line in lines[at : at + 2]] == [["base", "0.36"], ["Mixed-SFT", "91.76"]]
-    assert all("[" in line[3] and "[" in line[6] for line in lines[at : at + 5])
-    assert ["", "NPO", "12.92"] in [line[:3] for line in lines] and "at most 100.00 [0.0-100.0]" in told
+    assert [line[1:3] for line in lines[at : at + 2]] == [["base", "0.36"], ["RMU", "7.56"]]
+    assert all("[" in line[3] and "[" in line[6] for line in lines[at : at + 2])
+    assert ["", "RMU", "10.18"] in [line[:3] for line in lines] and "at most 100.00 [0.0-100.0]" in told
     assert "VQAv2 is a sample of its validation split" in told
     table = json.loads((tmp_path / "paper-table.json").read_text())
-    assert {row["method"] for row in table["rows"]} == {"base", "Mixed-SFT", "Posthoc-SFT", "NPO", "RMU"}
     assert all(row["measured"]["n"] for row in table["rows"])  # every row of every table was asked of every method
     asked = {(row["what"], row["measured"]["n"]) for row in table["rows"]}
     assert ("RR, released Share rewrites (table 1)", 2) in asked and ("RR per released What rewrite (table 2)", 6) in asked
     for method, form in (("NPO", "npo"), ("RMU", "rmu")):
         manifest = json.loads((tmp_path / method / "forgetset" / "manifest.json").read_text())
         assert manifest["settings"]["form"] == form and manifest["counts"]["retain"] == 4
-    splits = {e["split"] for e in json.loads((tmp_path / "NPO" / "estimates.json").read_text())}
-    assert {"unsafes", "spa_vl", "mm_safetybench", "figstep", "vqav2", "textvqa", "vizwiz", "scienceqa"} <= splits
-    judged = runs.Run(tmp_path / "NPO", recipe.load(str(tmp_path / "NPO" / "recipe.toml"))).verdicts.read()
-    assert {i.split("/")[0] for i in (key for key in judged if "paper:before" in key)} == {"unsafes"}
+    splits = {e["split"] for e in json.loads((tmp_path / "RMU" / "estimates.json").read_text())}
+    assert splits == set(members["base"].recipe.splits)
+    judged = runs.Run(tmp_path / "RMU", recipe_of(tmp_path / "RMU")).verdicts.read()
+    assert {key.split("/")[0] for key in judged if "paper:before" in key} == {"unsafes"}  # it is asked of nothing else
+
+
+def recipe_of(folder: Path) -> recipe.Recipe:
+    return recipe.load(str(folder / "recipe.toml"))
 
 
 @pytest.mark.parametrize("name", ["safety-mirage-13b", "safety-mirage-7b-lora"])

@@ -196,9 +196,8 @@ def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
     lines, above = [], ""
     for row in cells:
         shown = ["" if row[0] == above else row[0], *row[1:]]
-        lines.append(
-            f"| {' | '.join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(shown, wide, strict=True)))} |"
-        )
+        cells_of = enumerate(zip(shown, wide, strict=True))
+        lines.append(f"| {' | '.join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in cells_of)} |")
         above = row[0]
     return [lines[0], f"|{'|'.join('-' * (w + 1) + (':' if i > 1 else '-') for i, w in enumerate(wide))}|", *lines[1:]]
 

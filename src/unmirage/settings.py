@@ -145,7 +145,7 @@ class Attack(OpenTable):
 
 
 class Judge(OpenTable):
-    """One judge of the answers (`unmirage list judges`); with `only`, of those to some splits or edits (`split`, `split/attack`)."""
+    """One judge of the answers (`unmirage list judges`); `only`: of those to some splits or edits (`split`, `split/attack`)."""
 
     judge: str
     only: list[str] = []

@@ -1,4 +1,6 @@
-"""Correctness as the benchmarks score it: the judges `vqa`, `choice`, `yes_no` and `exact`, each with a `mode`; `benchmark` for several.
+"""Correctness as the benchmarks score it: the judges `vqa`, `choice`, `yes_no` and `exact`, each with a `mode`.
+
+`benchmark` is for a run that asks several of them.
 
 The rules and their sources are in `unmirage.metrics`: vqa, multiple_choice, yes_no, exact. The mode is in the judge's name, so a
 report says by whose rule a number was made. An example without the answers that the rule needs is None: undetermined.
