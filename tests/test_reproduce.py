@@ -38,21 +38,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_paper_in_one_command(
     root: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Base and RMU to the end, as `unmirage run` does it; of the others what is their own: the data, the forget set, a step."""
+    """RMU to the end, as `unmirage run` does it; of the others what is their own: the data, the forget set, a step."""
     settings = [f"data.root={root}", f"model.path={tiny}", *SMALL, *SHORT, *FEW]
     members = {member.method: member for member in suites.members("safety-mirage-7b", settings)}
     assert list(members) == ["base", "Mixed-SFT", "Posthoc-SFT", "NPO", "RMU"]
     suites.carry_out([members["Mixed-SFT"], members["NPO"]], tmp_path, [steps.audit, steps.align])
     assert not recipe_of(tmp_path / "Mixed-SFT").model.lora and (tmp_path / "Mixed-SFT" / "lint.json").exists()
-    monkeypatch.setattr(suites, "members", lambda *_: [members["base"], members["RMU"]])
+    monkeypatch.setattr(suites, "members", lambda *_: [members["RMU"]])
     command = ["run", "safety-mirage-7b", "--out", str(tmp_path), *(part for each in settings for part in ("--set", each))]
     assert main(command) == 0
     told = capsys.readouterr().out
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines() if line.startswith("|")]
     at = next(i for i, line in enumerate(lines) if line[0] == "RR, released Share rewrites (table 1)")
-    assert [line[1:3] for line in lines[at : at + 2]] == [["base", "0.36"], ["RMU", "7.56"]]
-    assert all("[" in line[3] and "[" in line[6] for line in lines[at : at + 2])
-    assert ["", "RMU", "10.18"] in [line[:3] for line in lines] and "at most 100.00 [0.0-100.0]" in told
+    assert lines[at][1:3] == ["RMU", "7.56"] and all("[" in lines[at][i] for i in (3, 6))
+    assert ["RMU", "10.18"] in [line[1:3] for line in lines] and "at most 100.00 [0.0-100.0]" in told
     assert "VQAv2 is a sample of its validation split" in told
     table = json.loads((tmp_path / "paper-table.json").read_text())
     assert all(row["measured"]["n"] for row in table["rows"])  # every row of every table was asked of every method

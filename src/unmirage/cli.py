@@ -159,8 +159,7 @@ def _suite(options: argparse.Namespace, chosen: recipe.Recipe, out: Path, name: 
     from unmirage import comparing, published, steps, suites
 
     some = suites.members(options.recipe, options.overrides)
-    if chosen.published:
-        published.check(chosen.published)
+    published.check(chosen.published)
     with runs.hold(out):
         if name != "everything":
             folders = suites.carry_out(some, out, [getattr(steps, name)])
@@ -169,20 +168,12 @@ def _suite(options: argparse.Namespace, chosen: recipe.Recipe, out: Path, name: 
             found = comparing.compare(some, out, chosen.compare)
             stand = [out / folder for row in found["methods"] for folder in row["folders"]]
             page = steps.report(stand, out)
-            beside = _beside(chosen.published, some, out, found)
+            chosen_by = {row["method"]: row["folders"] for row in found["methods"]}
+            beside = published.lay_beside(chosen.published, some, out, chosen_by)
     if options.json:
         print(json.dumps(found if name == "everything" else [str(folder) for folder in folders], ensure_ascii=False))
     elif not options.quiet and name == "everything":
         print(f"{comparing.table(found)}\n\n{beside}report: {page}")
-
-
-def _beside(name: str, some: Sequence[Any], out: Path, found: dict[str, Any]) -> str:
-    """The suite's numbers beside the published ones that its recipe names."""
-    if not name:
-        return ""
-    from unmirage import published
-
-    return published.lay_beside(name, some, out, {row["method"]: row["folders"] for row in found["methods"]}) + "\n"
 
 
 def _audit(options: argparse.Namespace) -> None:

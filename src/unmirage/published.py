@@ -54,25 +54,26 @@ class Row:
 
 
 def check(name: str) -> None:
-    """Refuse a name that `published.toml` does not have.
+    """Refuse a name that `published.toml` does not have; "" is none.
 
     Raises:
         RecipeError: it has no numbers of that name.
     """
-    if name not in _known()["notes"]:
+    if name and name not in _known()["notes"]:
         raise RecipeError(f"published names {name!r}; there are numbers for: {', '.join(_known()['notes'])}")
 
 
 def lay_beside(name: str, members: Sequence[Member], out: Path, chosen: Mapping[str, Sequence[str]]) -> str:
-    """Write `paper-table.json` and `paper-table.md` for the finished `members` in `out`, and return the latter.
+    """Write `paper-table.json` and `paper-table.md` for the finished `members` in `out`; the latter is returned.
 
     Args:
-        name: whose numbers.
+        name: whose numbers; may be empty.
         members: all of the suite's runs.
         out: its folder.
         chosen: the folders that stand for each method.
     """
-    check(name)
+    if not name:
+        return ""
     by_folder = {member.folder: member.recipe for member in members}
     read = {method: [_Said(Run(out / folder, by_folder[folder])) for folder in some] for method, some in chosen.items()}
     rows = [
@@ -85,7 +86,7 @@ def lay_beside(name: str, members: Sequence[Member], out: Path, chosen: Mapping[
     text = _markdown(name, rows, notes)
     runs.write_json(out / "paper-table.json", {"published": name, "notes": notes, "rows": [asdict(row) for row in rows]})
     runs.write_whole(out / "paper-table.md", text)
-    return text
+    return text + "\n"
 
 
 class _Said:
