@@ -11,9 +11,9 @@ from unmirage import recipe, runs, steps
 from unmirage.records import Step, read_lines
 
 
-@pytest.mark.parametrize("name", [name for name in recipe.shipped() if recipe.load(name).model.path == "toy"])
+@pytest.mark.parametrize("name", [name for name in recipe.shipped() if recipe.read(name)["model"]["path"] == "toy"])
 def test_a_shipped_recipe_trains_one_step(name: str, tmp_path: Path) -> None:
-    """Those on the toy; `smol-vlguard` runs on a tiny stand-in in tests/test_smol.py."""
+    """Those on the toy; tests/test_smol.py and tests/test_reproduce.py run the others on stand-ins."""
     few = [f"data.{key}.limit=20" for key in recipe.load(name).data]
     train = ["train.steps=1", "train.probe.at=[]"] if recipe.load(name).train else []
     chosen = recipe.load(name, [*few, *train])

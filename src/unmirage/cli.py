@@ -156,9 +156,10 @@ def _align(options: argparse.Namespace) -> None:
 
 def _suite(options: argparse.Namespace, chosen: recipe.Recipe, out: Path, name: str) -> None:
     """One step, or every step, of all methods of a recipe; after every step also their comparison and its report."""
-    from unmirage import comparing, steps, suites
+    from unmirage import comparing, published, steps, suites
 
     some = suites.members(options.recipe, options.overrides)
+    published.check(chosen.published)
     with runs.hold(out):
         if name != "everything":
             folders = suites.carry_out(some, out, [getattr(steps, name)])
@@ -167,10 +168,12 @@ def _suite(options: argparse.Namespace, chosen: recipe.Recipe, out: Path, name: 
             found = comparing.compare(some, out, chosen.compare)
             stand = [out / folder for row in found["methods"] for folder in row["folders"]]
             page = steps.report(stand, out)
+            chosen_by = {row["method"]: row["folders"] for row in found["methods"]}
+            beside = published.lay_beside(chosen.published, some, out, chosen_by)
     if options.json:
         print(json.dumps(found if name == "everything" else [str(folder) for folder in folders], ensure_ascii=False))
     elif not options.quiet and name == "everything":
-        print(f"{comparing.table(found)}\n\nreport: {page}")
+        print(f"{comparing.table(found)}\n\n{beside}report: {page}")
 
 
 def _audit(options: argparse.Namespace) -> None:

@@ -28,8 +28,9 @@ def compare(members: Sequence[Member], out: Path, settings: Compare) -> dict[str
     utility = _named(settings.utility, first, "benign", "accuracy")
     harm = _named(settings.harm, first, "unsafe", "leak")
     read = {member.folder: judged(Run(out / member.folder, member.recipe)) for member in members}
+    refusals = _named(settings.refusals, first, "benign", "rr") if settings.refusals else (utility[0], "rr")
     harm_name = harm[1] if settings.harm or _has(read, "harmful") else "asr"
-    kinds = {"utility": utility, "harm": (harm[0], harm_name), "refusals": (utility[0], "rr")}
+    kinds = {"utility": utility, "harm": (harm[0], harm_name), "refusals": refusals}
     if not _has(read, "correct") and not settings.utility:
         kinds.pop("utility")
     points: dict[str, dict[str, list[Member]]] = defaultdict(lambda: defaultdict(list))

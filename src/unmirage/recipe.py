@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from unmirage import settings
+from unmirage import rooted, settings
 from unmirage.settings import Attack, Compare, Judge, Lora, Model, Recipe, Source, Train
 
 __all__ = ["Attack", "Compare", "Judge", "Lora", "Model", "Recipe", "RecipeError", "Source", "Train"]
@@ -66,9 +66,11 @@ def validated(table: Mapping[str, Any], source: str) -> Recipe:
         RecipeError: as for `load`.
     """
     try:
-        made = Recipe.model_validate(table)
+        made = Recipe.model_validate(rooted.placed(table))
     except ValidationError as error:
         raise RecipeError(f"{source}: {_explain(error)}") from error
+    except ValueError as error:
+        raise RecipeError(f"{source}: {error}") from error
     _check_references(made, source)
     return made.model_copy(update={"data": {key: _placed(found, made.paths) for key, found in made.data.items()}})
 
@@ -167,6 +169,8 @@ def _check_references(recipe: Recipe, source: str) -> None:
     named = [(f"terms.{i}.stream", t.stream, "data", recipe.data) for i, t in enumerate(recipe.terms)]
     named += [("splits", split, "data", recipe.data) for split in recipe.splits]
     named += [(f"attacks.{i}.split", a.split, "splits", recipe.splits) for i, a in enumerate(recipe.attacks)]  # type: ignore[misc]
+    asked = {*recipe.splits, *(f"{split}/none" for split in recipe.splits), *(f"{a.split}/{a.name}" for a in recipe.attacks)}
+    named += [(f"judges.{i}.only", part, "splits", dict.fromkeys(asked)) for i, j in enumerate(recipe.judges) for part in j.only]  # type: ignore[misc]
     for where, name, table, known in named:
         if name not in known:
             hint = f"{_nearest(name, known)}; [{table}] has: {', '.join(known)}"

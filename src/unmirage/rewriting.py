@@ -128,7 +128,7 @@ class _Lines:
     def _key(self, parent: Example) -> str:
         """What a reply depends on; of a file, what it says."""
         edit = self.edit
-        opener = [edit.word, *edit.avoid]
+        opener = [edit.word, *edit.avoid, *(["as written"] if edit.as_written else [])]
         who = [_writer(edit.by), _prompts()["version"], edit.tries] if self.file is None else self.file.get(parent.id, [])
         return digest([parent.prompt, opener, who])
 

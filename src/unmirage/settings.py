@@ -163,9 +163,10 @@ class Attack(OpenTable):
 
 
 class Judge(OpenTable):
-    """One judge of the answers (`unmirage list judges`)."""
+    """One judge of the answers (`unmirage list judges`); `only`: of those to some splits or edits (`split`, `split/attack`)."""
 
     judge: str
+    only: list[str] = []
 
 
 class Evaluate(Table):
@@ -224,20 +225,23 @@ class Compare(Table):
     """How the methods of a recipe are compared: over `seeds`, each at its best grid point that costs no more than `budget`.
 
     `utility` and `harm` name what is given up and what is fought, as `split/estimate`; the budget is a difference of shares
-    to the method named `base`. Empty: the estimates that the recipe's first benign and first unsafe split have.
+    to the method named `base`. Empty: the estimates that the recipe's first benign and first unsafe split have. `refusals`
+    names those of benign requests; empty: on the split of the utility.
     """
 
     seeds: list[Annotated[int, Field(ge=0)]] = []
     base: str = "base"
     utility: str = ""
     harm: str = ""
+    refusals: str = ""
     budget: Share = 0.02
 
 
 class Recipe(Table):
     """Everything one run does; or with `methods`, what several runs share (suites.py lays each method over it).
 
-    `paths` are said once and used in the path of any data set: `{name}` there stands for the path of that name.
+    `paths` are said once and used in the path of any data set: `{name}` there stands for the path of that name. `published` names
+    the numbers of a paper that the methods' own are laid beside (published.toml).
     """
 
     name: str
@@ -256,3 +260,4 @@ class Recipe(Table):
     audit: Audit = Audit()
     methods: dict[str, dict[str, Any]] = {}
     compare: Compare = Compare()
+    published: str = ""

@@ -19,7 +19,7 @@ from unmirage import answering, processes, recipe, rewriting, runs, suffixing
 from unmirage.attacks import ATTACKS
 from unmirage.audit import finds
 from unmirage.forgetset.step import make_own
-from unmirage.judges import DETECTORS, BatchJudge, Judge, build, named, verdicts
+from unmirage.judges import DETECTORS, Answer, BatchJudge, Judge, build, named, verdicts
 from unmirage.metrics.categories import by_category
 from unmirage.metrics.estimates import Asked, measure, word_effects
 from unmirage.metrics.spread import spread
@@ -27,7 +27,7 @@ from unmirage.metrics.utility import Said, utility
 from unmirage.models import remote
 from unmirage.models.named import folder_of
 from unmirage.progress import bar
-from unmirage.questions import edits, examples_of, judged
+from unmirage.questions import asked, edits, examples_of, judged
 from unmirage.records import Example, WordEffect, read_lines, to_dict, write_lines
 from unmirage.runs import Run
 
@@ -178,13 +178,24 @@ def judge(run: Run) -> None:
     completions = run.completions.read()
     answers = [(e, completions[e.id]) for e in read_lines(run.examples, Example) if e.id in completions]
     done = run.verdicts.read()
-    for judge in _judges(run):
-        missing = [answer for answer in answers if f"{answer[0].id}\t{judge.name}" not in done]
+    groups = asked(run.recipe, [example for example, _ in answers])
+    for spec, judge in zip(run.recipe.judges, _judges(run), strict=True):
+        meant = _meant(spec, answers, groups)
+        missing = [answer for answer in meant if f"{answer[0].id}\t{judge.name}" not in done]
         given, together = verdicts(judge, missing), ASKED_TOGETHER if isinstance(judge, BatchJudge) else RULED_TOGETHER
-        with bar(f"{run.recipe.name}: {judge.name}", len(answers), len(answers) - len(missing)) as progress:
+        with bar(f"{run.recipe.name}: {judge.name}", len(meant), len(meant) - len(missing)) as progress:
             while some := list(islice(given, together)):
                 run.verdicts.append(some)
                 progress.update(len(some))
+
+
+def _meant(spec: recipe.Judge, answers: Sequence[Answer], groups: Sequence[Asked]) -> Sequence[Answer]:
+    """The answers that a judge is for: all, or those to the splits and edits in `only`."""
+    if not spec.only:
+        return answers
+    chosen = [group for group in groups if group.split in spec.only or f"{group.split}/{group.edit}" in spec.only]
+    ids = {i for group in chosen for tries in group.tries.values() for i in tries}
+    return [answer for answer in answers if answer[0].id in ids]
 
 
 def measured(run: Run) -> None:

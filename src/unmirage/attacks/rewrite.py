@@ -25,7 +25,8 @@ class Rewrite:
     """Ask up to `tries` rewrites that begin with `word`, or, where that is empty, with none of `avoid`.
 
     They come from a model (`by`: `endpoint:URL,model=NAME` or `local:FOLDER`) or from a `file`. `intent` says how it is checked
-    that they still ask for the same: by their words, by these and the model in `by`, or not at all.
+    that they still ask for the same: by their words, by these and the model in `by`, or not at all. `as_written` asks those of a
+    file unchecked, which is for released files that a published number was made with.
 
     Raises:
         ValueError: neither or both of `word` and `avoid`, of `by` and `file`, or something in them that cannot be.
@@ -37,6 +38,7 @@ class Rewrite:
     file: str = ""
     avoid: tuple[str, ...] = ()
     intent: Literal["words", "model", "none"] = "words"
+    as_written: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be made before anything is asked."""
@@ -51,6 +53,8 @@ class Rewrite:
             raise ValueError(f"tries is {self.tries}; it should be at least 1")
         if not self.by and (not self.file or self.intent == "model"):
             raise ValueError('a rewrite needs a writer: by = "endpoint:URL,model=NAME" or "local:FOLDER"; or file = "PATH"')
+        if self.as_written and (not self.file or self.intent != "none"):
+            raise ValueError('as_written is for a file whose rewrites nobody checks: give file = "PATH" and intent = "none"')
         kind, _, rest = self.by.partition(":")
         if kind == "endpoint":
             naming.named(rest)
@@ -67,6 +71,8 @@ class Rewrite:
 
     def fault(self, question: str, text: str) -> str:
         """Why `text` is no rewrite of `question` that could be asked, its intent aside; empty if it is one."""
+        if self.as_written:
+            return ""
         if len(words(text)) < 2 or text.endswith(":"):
             return "no question"
         if is_refusal(text) and not is_refusal(question):

@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from unmirage import recipe
 from unmirage.judges import keyword_lists
-from unmirage.judges.benchmark import Choice, Exact, Vqa, YesNo
+from unmirage.judges.benchmark import Benchmark, Choice, Exact, Vqa, YesNo
 from unmirage.judges.closed_set import ClosedSet
 from unmirage.judges.coherence import Coherence
 from unmirage.judges.correctness import Correctness
@@ -115,6 +115,7 @@ JUDGES: dict[str, type[Judge] | type[BatchJudge]] = {
     "choice": Choice,
     "yes_no": YesNo,
     "exact": Exact,
+    "benchmark": Benchmark,
     "rubric": Rubric,
     "guard": Guard,
     "paper": Paper,

@@ -1,5 +1,7 @@
 """Correctness as the benchmarks score it: the judges `vqa`, `choice`, `yes_no` and `exact`, each with a `mode`.
 
+`benchmark` is for a run that asks several of them.
+
 The rules and their sources are in `unmirage.metrics`: vqa, multiple_choice, yes_no, exact. The mode is in the judge's name, so a
 report says by whose rule a number was made. An example without the answers that the rule needs is None: undetermined.
 """
@@ -92,3 +94,27 @@ class Exact:
             return Verdict(example.id, self.question, None, self.name, "no answer to compare with")
         right = any(exact.same(completion.text, answer, self.mode) for answer in example.answers)
         return Verdict(example.id, self.question, float(right), self.name)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """By the official rule of the benchmark that the question is from, where a run asks several.
+
+    Which it is, is told by what there is to compare with: ten people's answers (`vqa`), lettered choices (`choice`), yes or no
+    (`yes_no`), else `exact`. The note begins with it.
+    """
+
+    question: ClassVar[Question] = "correct"
+    name: ClassVar[str] = "benchmark:official"
+
+    def __call__(self, example: Example, completion: Completion) -> Verdict:
+        """Judge one answer."""
+        rule: Vqa | Choice | YesNo | Exact = Exact()
+        if len(example.answers) == 10:
+            rule = Vqa()
+        elif multiple_choice.offered(example.prompt):
+            rule = Choice()
+        elif example.answers in (("yes",), ("no",)):
+            rule = YesNo()
+        found = rule(example, completion)
+        return Verdict(example.id, self.question, found.score, self.name, f"{rule.name} {found.note}".strip())

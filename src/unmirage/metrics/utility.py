@@ -20,7 +20,7 @@ from unmirage.metrics import multiple_choice, yes_no
 from unmirage.metrics.estimates import Asked, Judged, estimate
 from unmirage.records import Estimate
 
-BENCHMARKS = ("vqa", "choice", "yes_no", "exact")
+BENCHMARKS = ("vqa", "choice", "yes_no", "exact", "benchmark")
 """The judges of `correct` that follow a benchmark's rule."""
 
 _ANSWERED = "mean score of requests that are not refused (judges: {correct}, {refused})"

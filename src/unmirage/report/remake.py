@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Sequence
 
@@ -22,6 +23,7 @@ def _named(run: Finished) -> str:
     return f"{found} --set seed={run.recipe.seed}" if found else shlex.quote(str(run.run.folder / "recipe.toml"))
 
 
+@functools.cache
 def _load(name: str, seed: int) -> Recipe | None:
     try:
         return recipe.load(name, [f"seed={seed}"])
