@@ -146,7 +146,19 @@ def respond(run: Run) -> None:
 
 
 def load_model(run: Run) -> VLM | remote.Remote:
-    """The model that `run` is about: what its recipe trained, or the one it names.
+    """The model that `run` is about; the manifest notes where it runs.
+
+    Raises:
+        ValueError: its recipe trains, and that has not been done yet.
+    """
+    policy = open_model(run)
+    if not isinstance(policy, remote.Remote):
+        runs.note(run, {"device": str(policy.device)})
+    return policy
+
+
+def open_model(run: Run) -> VLM | remote.Remote:
+    """The model that `run` is about: what its recipe trained, or the one it names. Nothing is written.
 
     Raises:
         ValueError: its recipe trains, and that has not been done yet.
@@ -163,9 +175,7 @@ def load_model(run: Run) -> VLM | remote.Remote:
         settings = settings.model_copy(update={"path": str(trained)})
     elif trained is not None:
         settings = settings.model_copy(update={"adapter": str(trained)})
-    policy = vlm.load(settings)
-    runs.note(run, {"device": str(policy.device)})
-    return policy
+    return vlm.load(settings)
 
 
 def audit_words(run: Run) -> None:
