@@ -25,7 +25,7 @@ from unmirage.words import PLACEBOS
 Load = Callable[[Run], VLM | Remote]
 Heard = list[tuple[Example, str, bool]]
 """Questions, answers to them, and whether the judge saw a refusal."""
-SHOWN, ASKED, CHECKED = 40, 24, 60
+SHOWN, ASKED, CHECKED = 40, 12, 60
 """Questions of each split to choose from; asked of a model whose run has no answers; answers that a score is checked on."""
 
 
