@@ -19,7 +19,7 @@ from label_runs import PICTURE
 from page_checks import call
 from test_lab import Told, speaker
 from test_label_page import HOSTILE
-from unmirage import recipe
+from unmirage import cli, recipe
 from unmirage.lab import bench
 from unmirage.lab.guests import Guests
 from unmirage.lab.lab_page import LabServer
@@ -156,6 +156,24 @@ def test_a_model_that_fails_is_named_and_the_others_answer(served: LabServer, br
     assert browser.value("document.getElementById('said').textContent").startswith("open: ")
     assert browser.value("document.querySelectorAll('#strip tbody tr').length") == 1
     assert all("500" in text for text in browser.complaints)
+
+
+def test_the_command_says_where_and_ends_with_ctrl_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a run the toy's base, and how to get others; what is no run folder is one line and status 1."""
+
+    def stopped(server: LabServer, poll_interval: float) -> None:
+        assert list(server.guests.runs) == ["base"] and poll_interval > 0
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LabServer, "serve_forever", stopped)
+    assert cli.main(["lab", "--out", str(tmp_path / "kept"), "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"cases": str(tmp_path / "kept" / "cases.jsonl")}
+    assert "lab: http://127.0.0.1:" in told.err and "`unmirage demo`" in told.err
+    assert cli.main(["lab", str(tmp_path)]) == 1 and "is not a run folder" in capsys.readouterr().err
+    assert cli.main(["lab", "--port", "99999", "--out", str(tmp_path)]) == 1 and "--port" in capsys.readouterr().err
 
 
 def test_axe_core_was_asked() -> None:
