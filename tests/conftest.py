@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from chromium_pipe import Browser
 
 torch.set_num_threads(1)
 REALDATA = Path(__file__).parents[2] / "shared" / "realdata"
@@ -33,3 +36,13 @@ def realdata() -> Path:
     if not REALDATA.is_dir():
         pytest.skip(f"no real data at {REALDATA}")
     return REALDATA
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A headless chromium; tests that need it are skipped where there is none."""
+    found = shutil.which("chromium")
+    if found is None:
+        pytest.skip("no chromium on the PATH")
+    with Browser(found, tmp_path_factory.mktemp("profile")) as opened:
+        yield opened

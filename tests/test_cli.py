@@ -40,7 +40,7 @@ def complaint(done: subprocess.CompletedProcess[str]) -> str:
 
 def test_help_names_every_verb() -> None:
     shown = unmirage("--help").stdout
-    for verb in ("demo", "lint", "audit", "attack", "align", "evaluate", "judge", "run", "report", "list"):
+    for verb in ("demo", "lint", "audit", "attack", "align", "evaluate", "judge", "run", "report", "label", "lab", "list"):
         assert verb in shown
 
 

@@ -77,7 +77,16 @@ def test_no_file_is_named_for_nothing_and_none_is_long() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["list"], ["lint", "--help"], ["run", "no-such-recipe"], ["report", "nowhere"]]
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["lab", "--help"],
+        ["list"],
+        ["lint", "--help"],
+        ["run", "no-such-recipe"],
+        ["report", "nowhere"],
+    ],
 )
 def test_light_commands_load_no_torch(arguments: list[str]) -> None:
     """`list` names the terms, which are torch code, so it is the one that may load it: it is the control."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from unmirage import processes, recipe, runs
+from unmirage.colours import tint
 from unmirage.progress import be_quiet
 from unmirage.records import WordEffect, read_lines, to_dict
 
@@ -31,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
         prog="unmirage",
         description="Is a vision-language model's safety real or a mirage? Find the words, break it, repair it.",
     )
+    top.add_argument("--version", action=_Version, nargs=0, help="of unmirage, Python and what a run depends on")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="COMMAND")
 
     def verb(name: str, does: Callable[[argparse.Namespace], Any], summary: str, out: str = "DIR") -> argparse.ArgumentParser:
@@ -84,9 +86,22 @@ def parser() -> argparse.ArgumentParser:
     label.add_argument("--labeller", default="first", metavar="NAME", help="a second name labels the same sample again")
     label.add_argument("--port", type=int, default=0, metavar="PORT", help="of the page; 0 takes a free one")
     label.add_argument("--terminal", action="store_true", help="ask in the terminal instead of a page")
+    lab = verb("lab", _lab, "a page to play with models: swap a word, see every answer side by side")
+    lab.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="run folders, or folders that hold several; none: the toy")
+    lab.add_argument("--port", type=int, default=0, metavar="PORT", help="of the page; 0 takes a free one")
     listing = verb("list", _list, "what can be named in a recipe")
     listing.add_argument("kind", nargs="?", choices=["datasets", "attacks", "judges", "terms", "recipes", "models"])
     return top
+
+
+class _Version(argparse.Action):
+    """Read when asked for, so that every other command starts without."""
+
+    def __call__(self, top: argparse.ArgumentParser, *_: Any) -> None:
+        from unmirage.listing import environment
+
+        print(environment())
+        top.exit()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -119,7 +134,7 @@ def _explain(error: Exception, verb: str) -> int:
 
 
 def _complain(message: str, status: int) -> int:
-    print(f"unmirage: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{tint('unmirage:', 'red', sys.stderr)} {' '.join(message.split())}", file=sys.stderr)
     return status
 
 
@@ -311,35 +326,23 @@ def _label(options: argparse.Namespace) -> None:
         print(f"judge card: {(options.out or options.runs[0]) / 'judge-card.md'}")
 
 
-def _list(options: argparse.Namespace) -> None:
-    kinds = [options.kind] if options.kind else ["datasets", "attacks", "judges", "terms", "recipes", "models"]
-    found = {kind: _names(kind) for kind in kinds}
+def _lab(options: argparse.Namespace) -> None:
+    from unmirage import steps
+    from unmirage.lab.lab_page import lab
+
+    kept = lab(options.runs, steps.open_model, options.out, options.port)
     if options.json:
-        print(json.dumps(found))
-        return
-    for kind, names in found.items():
-        print(f"{kind}: {', '.join(names)}")
+        print(json.dumps({"cases": str(kept)}))
 
 
-def _names(kind: str) -> list[str]:
-    if kind == "datasets":
-        from unmirage.datasets import DATASETS
+def _list(options: argparse.Namespace) -> None:
+    from unmirage import listing
 
-        return sorted(DATASETS)
-    if kind == "attacks":
-        from unmirage.attacks import ATTACKS
-
-        return sorted(ATTACKS)
-    if kind == "judges":
-        from unmirage.judges import JUDGES
-
-        return sorted(JUDGES)
-    if kind == "terms":
-        from unmirage.losses import TERMS
-
-        return sorted(TERMS)
-    loaded = "any folder or hub id that AutoModelForImageTextToText or AutoModelForCausalLM loads"
-    return recipe.shipped() if kind == "recipes" else ["toy", "smollm2", loaded, "endpoint:URL,model=NAME"]
+    kinds = [options.kind] if options.kind else list(listing.KINDS)
+    if options.json:
+        print(json.dumps({kind: list(listing.KINDS[kind]()) for kind in kinds}))
+    else:
+        print(listing.table(kinds))
 
 
 if __name__ == "__main__":

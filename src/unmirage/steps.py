@@ -147,7 +147,19 @@ def respond(run: Run, asked: Sequence[Example] | None = None) -> None:
 
 
 def load_model(run: Run) -> VLM | remote.Remote:
-    """The model that `run` is about: what its recipe trained, or the one it names.
+    """The model that `run` is about; the manifest notes where it runs.
+
+    Raises:
+        ValueError: its recipe trains, and that has not been done yet.
+    """
+    policy = open_model(run)
+    if not isinstance(policy, remote.Remote):
+        runs.note(run, {"device": str(policy.device)})
+    return policy
+
+
+def open_model(run: Run) -> VLM | remote.Remote:
+    """The model that `run` is about: what its recipe trained, or the one it names. Nothing is written.
 
     Raises:
         ValueError: its recipe trains, and that has not been done yet.
@@ -160,9 +172,7 @@ def load_model(run: Run) -> VLM | remote.Remote:
     trained = trained_folder(run)
     if trained is not None and not trained.exists():
         raise ValueError(f"{run.folder} has no trained model yet: run `unmirage align` first, or `unmirage run`")
-    policy = vlm.load(settings if trained is None else settings.trained(str(trained)))
-    runs.note(run, {"device": str(policy.device)})
-    return policy
+    return vlm.load(settings if trained is None else settings.trained(str(trained)))
 
 
 def audit_words(run: Run) -> None:

@@ -41,22 +41,15 @@ class Subject:
     def score_of(self) -> RefusalScore:
         """The refusal score, from one half of the answers there are."""
         assert isinstance(self.policy, VLM) and isinstance(self.engine, Prefix)
-        said = self._said(odd=False)
-        tokens = {refused: [self.policy.encoder.tokens(text) for _, text, r in said if r == refused] for refused in (True, False)}
-        found = find_openings(tokens[True], tokens[False])
-        if found is None:
-            stock = tuple(tuple(self.policy.encoder.tokens(text)) for text in STOCK)
-            other = find_openings(stock, tokens[False])
-            found = (
-                Openings(other.refusing, other.other, own=False) if other else Openings(stock, ((self.policy.stops[0],),), False)
-            )
+        said = self.said(odd=False)
+        found = openings(self.policy, *([text for _, text, r in said if r == refused] for refused in (True, False)))
         return RefusalScore(self.engine, found)
 
     def agreement(self) -> Agreement | None:
         """The score against verdicts, on the answers that it was not made from; sets whether it is trusted."""
         if isinstance(self.policy, Remote):
             return None
-        said = self._said(odd=True)[: self.run.recipe.audit.probe]
+        said = self.said(odd=True)[: self.run.recipe.audit.probe]
         found = agreement(self.score_of([example for example, _, _ in said]), [r for _, _, r in said]) if said else None
         self.trusted = found is None or found.auc >= TRUSTED
         return found
@@ -119,7 +112,7 @@ class Subject:
         scores = {verdict.example_id: verdict.score for verdict in verdicts(self.judge, list(answers.values()))}
         return [None if (score := scores.get(e.id)) is None else score >= 0.5 for e in examples]
 
-    def _said(self, odd: bool) -> list[tuple[Example, str, bool]]:
+    def said(self, odd: bool) -> list[tuple[Example, str, bool]]:
         """Answers in the run folder with their verdicts: those of one half of the parents."""
         completions = self.run.completions.read()
         kept = [e for e in read_lines(self.run.examples, Example) if e.id in completions and e.image is not None]
@@ -128,6 +121,17 @@ class Subject:
         answers = [(e, completions[e.id]) for e in kept[: 4 * self.run.recipe.audit.probe]]
         scores = {v.example_id: v.score for v in verdicts(self.judge, answers)}
         return [(e, said.text, score >= 0.5) for e, said in answers if (score := scores[e.id]) is not None]
+
+
+def openings(policy: VLM, refused: Sequence[str], answered: Sequence[str]) -> Openings:
+    """How `policy` begins to refuse and how otherwise, found in answers; stock refusals stand in where nothing was refused."""
+    tokens = [[policy.encoder.tokens(text) for text in texts] for texts in (refused, answered)]
+    found = find_openings(*tokens)
+    if found is not None:
+        return found
+    stock = tuple(tuple(policy.encoder.tokens(text)) for text in STOCK)
+    other = find_openings(stock, tokens[1])
+    return Openings(other.refusing, other.other, own=False) if other else Openings(stock, ((policy.stops[0],),), False)
 
 
 def refusal_judge(run: Run) -> Judge | BatchJudge:

@@ -69,7 +69,7 @@ def read(folders: Sequence[Path]) -> list[Answer]:
         ValueError: a run has no answers yet, or a file in it is broken.
     """
     held = [Run(folder, recipe.load(str(folder / "recipe.toml"))) for folder in folders]
-    names = _unique([run.recipe.name for run in held], folders)
+    names = unique_names([run.recipe.name for run in held], folders)
     return [answer for run, name in zip(held, names, strict=True) for answer in _of_run(run, name)]
 
 
@@ -77,7 +77,7 @@ def _is_run(folder: Path) -> bool:
     return (folder / "recipe.toml").is_file()
 
 
-def _unique(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
+def unique_names(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
     """Names made unique by the folder's name, and where that is not enough by its path."""
     for told in (lambda f: f.resolve().name, os.path.relpath):
         counts = Counter(names)

@@ -5,7 +5,6 @@ Every label is on the disk before the next is asked for, so a sitting may end at
 
 from __future__ import annotations
 
-import os
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from unmirage.lab import answers as _answers
 from unmirage.lab import card as _card
 from unmirage.lab import card_text, labelling, terminal
 from unmirage.lab.label_page import LabelServer
+from unmirage.lab.own_page import has_screen
 from unmirage.lab.sample import held_or_drawn
 
 
@@ -82,7 +82,7 @@ def serve(server: LabelServer) -> None:
             file=sys.stderr,
             flush=True,
         )
-        if _has_screen():
+        if has_screen():
             webbrowser.open(server.url)
         server.serve_forever(poll_interval=0.2)
     except KeyboardInterrupt:
@@ -91,9 +91,3 @@ def serve(server: LabelServer) -> None:
             raise
     finally:
         server.server_close()
-
-
-def _has_screen() -> bool:
-    """Whether a browser can be opened beside this terminal, and not in it."""
-    told = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
-    return sys.stderr.isatty() and (told or sys.platform in ("darwin", "win32"))
