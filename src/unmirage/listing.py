@@ -65,7 +65,8 @@ def _recipes() -> dict[str, str]:
 def _models() -> dict[str, str]:
     return {
         "toy": "the shipped base model of the toy world",
-        "any folder or hub id that AutoModelForImageTextToText loads": "",
+        "smollm2": "SmolLM2-135M-Instruct, a small language model, from its PyPI package (docs/smol.md)",
+        "any folder or hub id that AutoModelForImageTextToText or AutoModelForCausalLM loads": "",
         "endpoint:URL,model=NAME": "a model behind an OpenAI-compatible endpoint (docs/endpoints.md)",
     }
 
