@@ -179,16 +179,17 @@ def _suite(options: argparse.Namespace, chosen: recipe.Recipe, out: Path, name: 
         if name != "everything":
             folders = suites.carry_out(some, out, [getattr(steps, name)])
         else:
-            folders = suites.carry_out(some, out, [steps.audit, steps.align, steps.evaluate])
+            folders = suites.carry_out(some, out, [steps.audit, steps.align, steps.evaluate, steps.tamper])
             found = comparing.compare(some, out, chosen.compare)
             stand = [out / folder for row in found["methods"] for folder in row["folders"]]
+            tampered = steps.tampered(some, found, out)
             page = steps.report(stand, out)
             chosen_by = {row["method"]: row["folders"] for row in found["methods"]}
             beside = published.lay_beside(chosen.published, some, out, chosen_by)
     if options.json:
         print(json.dumps(found if name == "everything" else [str(folder) for folder in folders], ensure_ascii=False))
     elif not options.quiet and name == "everything":
-        print(f"{comparing.table(found)}\n\n{beside}report: {page}")
+        print(f"{comparing.table(found)}{tampered}\n\n{beside}report: {page}")
 
 
 def _audit(options: argparse.Namespace) -> None:

@@ -4,14 +4,51 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from unmirage.judges import BatchJudge, Judge, verdicts
 from unmirage.judges.outcomes import outcomes_of
-from unmirage.metrics.estimates import Judged, by_question, measure
+from unmirage.metrics.estimates import Asked, Judged, by_question, measure
 from unmirage.models.vlm import VLM
 from unmirage.questions import asked, portions
-from unmirage.records import Example, Probe, Verdict
+from unmirage.recipe import Recipe
+from unmirage.records import Estimate, Example, Probe, Verdict
 from unmirage.runs import Run
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A few test examples: the `groups` they were asked in, and all that must be answered for them."""
+
+    groups: Sequence[Asked]
+    examples: Sequence[Example]
+
+    @classmethod
+    def of(cls, r: Recipe, examples: Sequence[Example], edits: Sequence[str], limit: int) -> Sample:
+        """The first `limit` questions of every split, under `edits` ("none": as they are)."""
+        first = {e.id for split in r.splits for e in [e for e in examples if e.source == split and e.edit is None][:limit]}
+        groups = [group for group in asked(r, examples) if group.edit in edits]
+        groups = [dataclasses.replace(g, tries={p: ids for p, ids in g.tries.items() if p in first}) for g in groups]
+        wanted = {i for group in groups for ids in group.tries.values() for i in ids}
+        return cls(groups, [e for e in examples if e.id in wanted])
+
+    @property
+    def plain(self) -> list[Example]:
+        """The unedited questions."""
+        return [example for example in self.examples if example.edit is None]
+
+
+def measured(r: Recipe, policy: VLM, sample: Sample, judges: Sequence[Judge | BatchJudge]) -> list[Estimate]:
+    """Every estimate that the answers of `policy`, as it is now, to `sample` give; nothing is stored."""
+    texts: dict[str, str] = {}
+    found: list[Verdict] = []
+    for batch in portions(sample.examples, r.evaluate.batch_size):
+        said = policy.generate(batch, r.evaluate.max_new_tokens)
+        answers = list(zip(batch, said, strict=True))
+        found += [verdict for judge in judges for verdict in verdicts(judge, answers)]
+        texts |= {answer.example_id: answer.text for answer in said}
+    scores, names = by_question(found, [verdict.judge for verdict in found])
+    return measure(r.name, sample.groups, Judged(scores, names, outcomes_of(texts, scores, names), r.partial))
 
 
 def prober(run: Run, policy: VLM, examples: Sequence[Example], judges: Sequence[Judge | BatchJudge]) -> Callable[[int], bool]:
@@ -28,35 +65,22 @@ def prober(run: Run, policy: VLM, examples: Sequence[Example], judges: Sequence[
     r = run.recipe
     assert r.train is not None
     probe = r.train.probe
-    first = {e.id for split in r.splits for e in [e for e in examples if e.source == split and e.edit is None][: probe.limit]}
-    groups = [group for group in asked(r, examples) if group.edit in probe.edits]
-    groups = [dataclasses.replace(g, tries={p: ids for p, ids in g.tries.items() if p in first}) for g in groups]
-    wanted = {i for group in groups for ids in group.tries.values() for i in ids}
-    few = [e for e in examples if e.id in wanted]
-    each_step = len(measure(r.name, groups, Judged({}, {judge.question: "" for judge in judges}, {})))
+    sample = Sample.of(r, examples, probe.edits, probe.limit)
+    each_step = len(measure(r.name, sample.groups, Judged({}, {judge.question: "" for judge in judges}, {})))
 
     def due(step: int) -> bool:
         return step in probe.at or (probe.every > 0 and step % probe.every == 0) or (step == 0 and bool(probe.budget))
 
     def look(step: int) -> bool:
         if due(step):
-            measured(step)
+            take(step)
         return not due(step) or not overspent(run, step)
 
-    def measured(step: int) -> None:
+    def take(step: int) -> None:
         taken = {key for key, record in run.probes.read().items() if record.step == step}
         if len(taken) == each_step:
             return
-        texts: dict[str, str] = {}
-        found: list[Verdict] = []
-        for batch in portions(few, r.evaluate.batch_size):
-            said = policy.generate(batch, r.evaluate.max_new_tokens)
-            answers = list(zip(batch, said, strict=True))
-            found += [verdict for judge in judges for verdict in verdicts(judge, answers)]
-            texts |= {answer.example_id: answer.text for answer in said}
-        scores, names = by_question(found, [verdict.judge for verdict in found])
-        judged = Judged(scores, names, outcomes_of(texts, scores, names), r.partial)
-        made = [Probe(step, estimate) for estimate in measure(r.name, groups, judged)]
+        made = [Probe(step, estimate) for estimate in measured(r, policy, sample, judges)]
         run.probes.append(record for record in made if run.probes.key(record) not in taken)
 
     return look

@@ -171,6 +171,9 @@ def _check_references(recipe: Recipe, source: str) -> None:
     named += [(f"attacks.{i}.split", a.split, "splits", recipe.splits) for i, a in enumerate(recipe.attacks)]  # type: ignore[misc]
     asked = {*recipe.splits, *(f"{split}/none" for split in recipe.splits), *(f"{a.split}/{a.name}" for a in recipe.attacks)}
     named += [(f"judges.{i}.only", part, "splits", dict.fromkeys(asked)) for i, j in enumerate(recipe.judges) for part in j.only]  # type: ignore[misc]
+    if (robust := recipe.robustness) is not None:
+        sets = {"forget": robust.forget, "retain": robust.retain} | ({"told": robust.told} if robust.told else {})
+        named += [(f"robustness.{key}", name, "data", recipe.data) for key, name in sets.items()]
     for where, name, table, known in named:
         if name not in known:
             hint = f"{_nearest(name, known)}; [{table}] has: {', '.join(known)}"
@@ -203,7 +206,7 @@ def _valid_keys(location: tuple[int | str, ...]) -> list[str]:
         "judges": Judge,
         **{
             name.lower(): getattr(settings, name)
-            for name in ("Model", "Lora", "Train", "Probe", "Evaluate", "Forgetset", "Audit")
+            for name in ("Model", "Lora", "Train", "Probe", "Evaluate", "Forgetset", "Audit", "Robustness")
         },
         "compare": Compare,
     }

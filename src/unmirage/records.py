@@ -194,6 +194,19 @@ class FoundSuffix(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Tampered(Record):
+    """What was measured of a model after one change of its weights; `asked` is a digest of the settings that it was made with.
+
+    `control`: the change is one that attacks are read against.
+    """
+
+    change: str
+    asked: str
+    estimates: tuple[Estimate, ...]
+    control: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Probe(Record):
     """An estimate taken while training, after `step` finished steps."""
 

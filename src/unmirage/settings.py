@@ -221,6 +221,33 @@ class Audit(Table):
     pictures: tuple[Literal["blank", "noise", "other", "none"], ...] = ("blank", "other", "none")
 
 
+class Robustness(Table):
+    """What is done to the weights of the finished model, to see whether its safety outlives it (docs/robustness.md).
+
+    `forget` and `retain` name the data sets of harmful answers and of harmless rows. `relearn` on so many forget rows, and
+    `benign` fine-tuning on so many retain rows, take `relearn_steps` at `relearn_lr`; `bits` are rounded to; `scales` multiply
+    what training changed; at the layers `ablate` directions are found in `rows` rows and taken out. The first `limit` questions
+    of each split are asked after every change, under `edits`. `looks`: by layer, a logit lens on the data set `told` (`forget` if
+    not said) and a linear probe on requests that all begin with `word`.
+    """
+
+    forget: str = "forget"
+    retain: str = "retain"
+    relearn: list[Count] = [1, 5, 10, 50]
+    benign: list[Count] = [50]
+    relearn_steps: Count = 20
+    relearn_lr: Positive = 1e-5
+    bits: list[Annotated[int, Field(ge=2, le=16)]] = [8, 4]
+    scales: list[float] = [0.0, 0.5, 1.5]
+    ablate: list[Count] = []
+    rows: Count = 100
+    edits: list[str] = ["none"]
+    limit: Count = 64
+    looks: bool = True
+    told: str = ""
+    word: str = "What"
+
+
 class Compare(Table):
     """How the methods of a recipe are compared: over `seeds`, each at its best grid point that costs no more than `budget`.
 
@@ -258,6 +285,7 @@ class Recipe(Table):
     evaluate: Evaluate = Evaluate()
     forgetset: Forgetset = Forgetset()
     audit: Audit = Audit()
+    robustness: Robustness | None = None
     methods: dict[str, dict[str, Any]] = {}
     compare: Compare = Compare()
     published: str = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -33,6 +33,7 @@ from unmirage.runs import Run
 
 if TYPE_CHECKING:
     from unmirage.models.vlm import VLM
+    from unmirage.suites import Member
 
 
 RULED_TOGETHER, ASKED_TOGETHER = 10_000, 20
@@ -241,6 +242,38 @@ def evaluate(run: Run) -> None:
         measured(run)
 
 
+def tamper(run: Run) -> None:
+    """Attack the weights of the evaluated model, if the recipe has `[robustness]`; to `robustness.json`.
+
+    Raises:
+        ValueError: the model is behind an endpoint, where its weights cannot be reached; or there are several processes.
+    """
+    if run.recipe.robustness is None:
+        return
+    if remote.is_remote(run.recipe.model):
+        raise ValueError("[robustness] changes weights, and those of a model behind an endpoint cannot be reached")
+    if processes.count() > 1:
+        raise ValueError("[robustness] runs in one process: run the same command again without `accelerate launch`")
+    from unmirage.robustness import pooling, step
+
+    if not step.done(run):
+        policy = load_model(run)
+        assert not isinstance(policy, remote.Remote)
+        step.robustness(run, policy, _judges(run))
+    pooling.write({run.recipe.name: [run]}, run.folder)
+
+
+def tampered(members: Sequence[Member], compared: Mapping[str, Any], out: Path) -> str:
+    """What attacks on the weights did to each method where it stands, to `out`; as a table, empty if there were none."""
+    if any(member.recipe.robustness is None for member in members):
+        return ""
+    from unmirage.robustness import pooling
+
+    made = {member.folder: Run(out / member.folder, member.recipe) for member in members}
+    by_method = {row["method"]: [made[folder] for folder in row["folders"]] for row in compared["methods"]}
+    return f"\n\n{pooling.table(pooling.write(by_method, out))}"
+
+
 def judge_again(folder: Path, names: Sequence[str]) -> Run:
     """Judge a finished run's answers with the judges `names` added to its own, and measure again."""
     path = folder / "recipe.toml"
@@ -267,6 +300,7 @@ def everything(run: Run) -> None:
     audit(run)
     align(run)
     evaluate(run)
+    tamper(run)
     if processes.writes():
         report([run.folder], run.folder)
 

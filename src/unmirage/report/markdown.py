@@ -13,6 +13,7 @@ from unmirage.report.lesson import Lesson, lessons, one_digit
 from unmirage.report.moved import PICTURED, Moved, Side, moved
 from unmirage.report.outcomes import OUTCOMES, Answers, answers
 from unmirage.report.remake import commands
+from unmirage.report.robust import COLUMNS, Tampering, robust
 from unmirage.report.rows import Group, braced, cell, groups, percent
 from unmirage.report.visible import one_line
 from unmirage.report.wording import VERDICTS, headline, sentences
@@ -37,6 +38,7 @@ def markdown(runs: Sequence[Finished], out: str, compared: Compared | None = Non
     parts += [_outcomes(runs, each) for each in answers(runs)]
     parts += [_lesson(each) for each in lessons([(run.name, run.taught) for run in runs])]
     parts += [_moved(each) for each in moved(runs, pictures=False)]
+    parts += [_tampered(each) for each in robust(runs, out)]
     parts.append("## Definitions\n\n" + "\n".join(f"- {_safe(g.title)}: {_safe(d)}" for g in found for d in g.definitions))
     parts.append("## Made with\n\n```\n" + "\n".join(one_line(c).replace("```", "'''") for c in commands(runs, out)) + "\n```")
     return "\n\n".join(parts) + "\n"
@@ -90,6 +92,14 @@ def _moved(part: Moved) -> str:
     head = f"## Which words move this model ({_safe(part.name)})"
     lines = "\n".join(f"- {_safe(fact)}" for fact in part.facts)
     return "\n\n".join([head, f"**{_safe(part.headline)}.**", lines, *map(_side, part.sides)])
+
+
+def _tampered(part: Tampering) -> str:
+    """What attacks on one model's weights did, and the looks inside it."""
+    rows = [[change, *map(cell, cells)] for change, _, cells in part.rows]
+    looks = [[name, cell(own), cell(control)] for name, own, control in part.looks]
+    lines = [f"## When the weights are attacked ({_safe(part.model)})", "", *_rows(["change", *COLUMNS.values()], rows)]
+    return "\n".join([*lines, *(_rows(["look inside", "share", "control"], looks) if looks else [])])
 
 
 def _side(side: Side) -> str:

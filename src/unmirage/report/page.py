@@ -22,6 +22,7 @@ from unmirage.report.outcomes import OUTCOMES, answers
 from unmirage.report.plots import plots
 from unmirage.report.remake import commands
 from unmirage.report.render import render
+from unmirage.report.robust import COLUMNS, robust
 from unmirage.report.taught import Taught
 from unmirage.report.wording import VERDICTS, headline, sentences
 
@@ -50,6 +51,8 @@ def page(runs: Sequence[Finished], out: str, compared: Compared | None = None) -
         lessons=lessons([(run.name, run.taught) for run in runs]),
         moved=moved(runs, pictures=True),
         pictured=PICTURED,
+        tampered=robust(runs, out),
+        tampered_columns=COLUMNS,
         worst=worst_cells(runs),
         groups=rows.groups(runs),
         answers=answers(runs),

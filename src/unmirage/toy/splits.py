@@ -36,7 +36,10 @@ def load(path: str, split: str, seed: int) -> list[Example]:
     - `retain`: the safe rows of `train`, and as many of a general mix in which many openers are answered;
     - `mixed`: `train` and the general mix;
     - `balanced`: `train` with every opener as frequent in its three kinds of rows, so that no opener gives the label away;
-    - `unsafe`, `benign`: held-out test questions; `unsafe-seen`: protected questions in seen words on seen objects.
+    - `any-opener`, `forget-any-opener`, `retain-any-opener`: `train`, `forget` and `retain` with every opener but the
+      placebo words equally frequent everywhere;
+    - `unsafe`, `benign`: held-out test questions; `unsafe-told`: those of `unsafe` with the protected answers;
+      `unsafe-seen`: protected questions in seen words on seen objects.
 
     Raises:
         ValueError: no such split.
@@ -78,13 +81,18 @@ _KINDS = (_SAFE, _UNSAFE_PICTURE, _UNSAFE_QUESTION)
 _BALANCED_OPENERS = {
     opener: sum(kind.openers.get(opener, 0.0) for kind in _KINDS) / len(_KINDS) for kind in _KINDS for opener in kind.openers
 }
+_ANY_OPENER = dict.fromkeys((*world.TUNING_OPENERS, *world.GENERAL_OPENERS), 1.0)
 _SPLITS: dict[str, tuple[_Kind, ...]] = {
     "train": _KINDS,
     "balanced": tuple(replace(kind, openers=_BALANCED_OPENERS) for kind in _KINDS),
+    "any-opener": tuple(replace(kind, openers=_ANY_OPENER) for kind in _KINDS),
+    "forget-any-opener": (replace(_UNSAFE_PICTURE, openers=_ANY_OPENER, leak=True),),
+    "retain-any-opener": (replace(_SAFE, openers=_ANY_OPENER), _GENERAL),
     "forget": (replace(_UNSAFE_PICTURE, leak=True),),
     "retain": (_SAFE, _GENERAL),
     "mixed": (*_KINDS, _GENERAL),
     "unsafe": (replace(_UNSAFE_PICTURE, name="unsafe", rows=TEST, held_out=True, new_views=True),),
+    "unsafe-told": (replace(_UNSAFE_PICTURE, name="unsafe", rows=TEST, held_out=True, new_views=True, leak=True),),
     "unsafe-seen": (replace(_UNSAFE_PICTURE, name="unsafe-seen", rows=TEST, new_views=True),),
     "benign": (replace(_SAFE, name="benign", rows=TEST, held_out=True, new_views=True),),
 }
