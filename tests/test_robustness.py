@@ -142,6 +142,7 @@ def test_the_probe_reads_a_planted_direction_and_not_shuffled_labels() -> None:
     states[:, 3] += torch.tensor(labels) * 6.0
     own, shuffled = probe.right(states, labels, [f"p{i // 2}" for i in range(80)], 0)
     assert sum(own) >= 76 and 24 <= sum(shuffled) <= 56
+    assert probe.right(states[:16], labels[:16], [f"p{i // 4}" for i in range(16)], 0) == ([], [])  # four pictures, five folds
 
 
 def leak(value: float, n: int) -> Estimate:

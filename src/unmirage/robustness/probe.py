@@ -20,9 +20,14 @@ WITHOUT = "the linear probe needs scikit-learn: pip install 'unmirage[lint]', or
 def right(states: Tensor, labels: Sequence[bool], pictures: Sequence[str], seed: int) -> tuple[list[bool], list[bool]]:
     """Which rows with `states` (N, H) are told right, by probes that saw no row of their picture; and with shuffled labels.
 
+    Both are empty where either label has fewer pictures than there are folds.
+
     Raises:
         ValueError: scikit-learn is not installed.
     """
+    seen = [{picture for picture, label in zip(pictures, labels, strict=True) if label is kind} for kind in (True, False)]
+    if min(map(len, seen)) < FOLDS:
+        return [], []
     try:
         selection, pipeline = importlib.import_module("sklearn.model_selection"), importlib.import_module("sklearn.pipeline")
         linear, scaling = importlib.import_module("sklearn.linear_model"), importlib.import_module("sklearn.preprocessing")
