@@ -473,9 +473,10 @@ def test_equal_requests_are_asked_once_with_a_cache_and_each_without(tmp_path: P
 
 
 CLIENT = """
-import sys
+import signal, sys
 from pathlib import Path
 from unmirage.endpoint import Endpoint, Request
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is born deaf to Ctrl-C
 url, cache, n = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 requests = [Request(f"q{i}", ({"role": "user", "content": f"q{i}"},)) for i in range(n)]
 for reply in Endpoint(url, "m", concurrency=4).ask(requests, cache):

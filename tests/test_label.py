@@ -26,9 +26,10 @@ from unmirage.lab.sitting import label
 from unmirage.records import read_lines
 
 SITTING = """
-import sys
+import signal, sys
 from pathlib import Path
 from unmirage.lab.sitting import label
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is born deaf to Ctrl-C
 try:
     label([Path(sys.argv[1])], sample=int(sys.argv[2]), port=None if sys.argv[3] == "terminal" else 0)
 except KeyboardInterrupt:
