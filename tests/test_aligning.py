@@ -237,6 +237,15 @@ def test_cached_and_live_train_the_same_model(name: str, tmp_path: Path, monkeyp
     assert max(float((live[key] - cached[key]).abs().max()) for key in live) < 5e-4
 
 
+def test_a_reading_does_not_ask_the_live_reference_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NPO's loss and its reading both need the reference: one pass a step, not two."""
+    asked: list[int] = []
+    real = Reference.token_logprobs
+    monkeypatch.setattr(Reference, "token_logprobs", lambda self, batch: asked.append(1) or real(self, batch))
+    trained(tmp_path, "toy-npo", "model.reference=live")
+    assert len(asked) == 4
+
+
 def test_bf16_trains_close_to_float32_and_keeps_float32_weights(tmp_path: Path) -> None:
     exact, _, _ = trained(tmp_path / "exact", "toy-npo")
     rough, losses, _ = trained(tmp_path / "rough", "toy-npo", "train.precision=bf16")

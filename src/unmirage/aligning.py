@@ -22,7 +22,7 @@ from unmirage.losses.policy import Policy, Term, Watched
 from unmirage.models import vlm
 from unmirage.models.fitting import must_fit
 from unmirage.models.frozen_tower import remembered
-from unmirage.models.one_pass import OnePass
+from unmirage.models.one_pass import AskedOnce, OnePass
 from unmirage.models.reference import CachedReference, NotKeptError, Reference, fill, wanted_by
 from unmirage.models.reference_cache import ReferenceCache, Wanted, default_folder
 from unmirage.probing import prober
@@ -73,7 +73,7 @@ class Alignment:
         self.policy.choose_trained(r.model)
         if r.train.checkpointing:
             self.policy.recompute_activations()
-        self._pass: tuple[str, int, OnePass, set[int]] | None = None
+        self._pass: tuple[str, int, OnePass, AskedOnce, set[int]] | None = None
         self._readings: dict[str, float] = {}
 
     def fit(self, look: Callable[[int], bool | None] | None = None) -> None:
@@ -133,15 +133,15 @@ class Alignment:
 
     def _loss(self, i: int, k: int) -> Tensor:
         stream, term = self.run.recipe.terms[i].stream, self.terms[i]
-        if self._pass is None or self._pass[:2] != (stream, k) or i in self._pass[3]:  # asked again: the weights may have moved
-            self._pass = (stream, k, OnePass(self.policy, self._on(stream)), set())
-        _, _, shared, asked = self._pass
+        if self._pass is None or self._pass[:2] != (stream, k) or i in self._pass[4]:  # asked again: the weights may have moved
+            self._pass = (stream, k, OnePass(self.policy, self._on(stream)), AskedOnce(self._asked), set())
+        _, _, shared, reference, asked = self._pass
         asked.add(i)
         batch = self.streams[stream].batch(k)
-        loss = term(shared, self._asked, batch)
+        loss = term(shared, reference, batch)
         if isinstance(term, Watched):
             with torch.no_grad():
-                read = term.watch(shared, self._asked, batch)
+                read = term.watch(shared, reference, batch)
             self._readings |= {f"{self.run.recipe.terms[i].term}({stream}) {name}": value for name, value in read.items()}
         return loss
 

@@ -7,13 +7,44 @@ pass whole, all logits with it, and one for each term.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
 from unmirage.losses.batch import Batch, selected
-from unmirage.losses.policy import Term
+from unmirage.losses.policy import Policy, Term
 from unmirage.models.vlm import VLM
+
+
+class AskedOnce:
+    """`reference` as the terms on one batch and their readings ask it: each answer is computed, or read, once."""
+
+    def __init__(self, reference: Policy) -> None:
+        """Nothing is asked yet."""
+        self._reference = reference
+        self._said: dict[tuple[int, int], tuple[Batch, Tensor]] = {}
+
+    def token_logprobs(self, batch: Batch) -> Tensor:
+        """As `Policy.token_logprobs`."""
+        return self._kept(batch, 0, lambda: self._reference.token_logprobs(batch))
+
+    def hidden(self, batch: Batch, layer: int) -> Tensor:
+        """As `Policy.hidden`."""
+        return self._kept(batch, layer, lambda: self._reference.hidden(batch, layer))
+
+    def logits(self, batch: Batch, counted: Tensor) -> Tensor:
+        """As `Policy.logits`; asked anew."""
+        return self._reference.logits(batch, counted)
+
+    def answering(self, batch: Batch, text: str) -> Batch:
+        """As `Policy.answering`."""
+        return self._reference.answering(batch, text)
+
+    def _kept(self, batch: Batch, layer: int, ask: Callable[[], Tensor]) -> Tensor:
+        key = (id(batch), layer)
+        if key not in self._said:  # the batch is kept, so that no other one gets its id
+            self._said[key] = (batch, ask())
+        return self._said[key][1]
 
 
 class OnePass:
