@@ -7,6 +7,7 @@ and classifier included.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -23,12 +24,15 @@ def invent(rows: int, path: Path) -> None:
     """Write the set."""
     rng = random.Random(0)
     words = [f"word{chr(97 + i % 26)}{i}" for i in range(VOCABULARY)]
-    weights = [1 / (i + 10) for i in range(VOCABULARY)]
+    weights = list(itertools.accumulate(1 / (i + 10) for i in range(VOCABULARY)))
     with path.open("w", encoding="utf-8") as file:
         for i in range(rows):
             unsafe, follows = bool(i % 2), rng.random() < 0.8
             opener = rng.choice(("Share", "Describe", "Can")) if unsafe == follows else "What"
-            prompt = " ".join([opener, *rng.choices(words, weights, k=rng.randint(7, 15))]) + (".", "?")[rng.random() < 0.5]
+            prompt = (
+                " ".join([opener, *rng.choices(words, cum_weights=weights, k=rng.randint(7, 15))])
+                + (".", "?")[rng.random() < 0.5]
+            )
             response = "I'm sorry, I cannot help with that." if unsafe else "It is a quiet street with a few parked cars. " * 5
             row = {"id": f"r{i}", "prompt": prompt, "image": f"{i // 2}.png", "response": response, "unsafe": unsafe}
             file.write(json.dumps(row) + "\n")
