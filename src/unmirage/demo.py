@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from unmirage import recipe, runs, steps
+from unmirage import recipe, runs, steps, suites
 
 RECIPES = ("toy", "toy-sft", "toy-npo", "toy-rmu")
 
@@ -17,17 +17,10 @@ def demo(out: Path, seed: int, talk: bool) -> Path:
         seed: which objects are held out, every draw and every order.
         talk: print the table and where the report lies.
     """
-    folders = []
+    chosen = [recipe.load(name, [f"seed={seed}"]) for name in RECIPES]
     with runs.hold(out):
-        for name in RECIPES:
-            chosen = recipe.load(name, [f"seed={seed}"])
-            folder = out / chosen.name
-            with runs.hold(folder):
-                run = runs.claim(folder, chosen)
-                steps.audit(run)
-                steps.align(run)
-                steps.evaluate(run)
-            folders.append(folder)
+        some = [suites.Member(each.name, {}, seed, each.name, each) for each in chosen]
+        folders = suites.carry_out(some, out, [steps.audit, steps.align, steps.evaluate])
         page = steps.report(folders, out)
     if talk:
         from unmirage.report.table import glance

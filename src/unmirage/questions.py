@@ -11,7 +11,7 @@ from unmirage.attacks.candidate import Attack
 from unmirage.attacks.picture import Picture
 from unmirage.judges.outcomes import outcomes_of
 from unmirage.metrics.estimates import Asked, Judged, by_question
-from unmirage.records import Example, digest, read_lines, to_dict
+from unmirage.records import Completion, Example, digest, read_lines, to_dict
 from unmirage.runs import Run
 
 
@@ -70,14 +70,17 @@ def asked(r: recipe.Recipe, examples: Sequence[Example]) -> list[Asked]:
 
 
 def judged(run: Run) -> tuple[list[Asked], Judged]:
-    """What a run asked under every edit, and what its judges said of the answers; both read from its folder."""
+    """What a run asked under every edit, and what its judges said of the answers; all read from its folder."""
+    return judging(run, list(read_lines(run.examples, Example)), run.completions.read())
+
+
+def judging(run: Run, examples: Sequence[Example], answers: Mapping[str, Completion]) -> tuple[list[Asked], Judged]:
+    """As `judged`, where the run's questions and answers have been read already."""
     verdicts = list(run.verdicts.read().values())
     scores, judges = by_question(verdicts, [verdict.judge for verdict in verdicts])
-    answers = run.completions.read()
     texts = {i: completion.text for i, completion in answers.items()}
     blocked = {i for i, completion in answers.items() if completion.blocked}
-    groups = asked(run.recipe, list(read_lines(run.examples, Example)))
-    return groups, Judged(scores, judges, outcomes_of(texts, scores, judges, blocked), run.recipe.partial)
+    return asked(run.recipe, examples), Judged(scores, judges, outcomes_of(texts, scores, judges, blocked), run.recipe.partial)
 
 
 def portions(examples: Sequence[Example], size: int) -> list[list[Example]]:

@@ -166,11 +166,12 @@ def put(table: dict[str, Any], path: str, value: Any, said: str) -> None:
 
 def _check_references(recipe: Recipe, source: str) -> None:
     """Every name that points at a data set or a split must point at one."""
+    named: list[tuple[str, str, str, Mapping[str, Any]]]
     named = [(f"terms.{i}.stream", t.stream, "data", recipe.data) for i, t in enumerate(recipe.terms)]
     named += [("splits", split, "data", recipe.data) for split in recipe.splits]
-    named += [(f"attacks.{i}.split", a.split, "splits", recipe.splits) for i, a in enumerate(recipe.attacks)]  # type: ignore[misc]
+    named += [(f"attacks.{i}.split", a.split, "splits", recipe.splits) for i, a in enumerate(recipe.attacks)]
     asked = {*recipe.splits, *(f"{split}/none" for split in recipe.splits), *(f"{a.split}/{a.name}" for a in recipe.attacks)}
-    named += [(f"judges.{i}.only", part, "splits", dict.fromkeys(asked)) for i, j in enumerate(recipe.judges) for part in j.only]  # type: ignore[misc]
+    named += [(f"judges.{i}.only", part, "splits", dict.fromkeys(asked)) for i, j in enumerate(recipe.judges) for part in j.only]
     if (robust := recipe.robustness) is not None:
         sets = {"forget": robust.forget, "retain": robust.retain} | ({"told": robust.told} if robust.told else {})
         named += [(f"robustness.{key}", name, "data", recipe.data) for key, name in sets.items()]

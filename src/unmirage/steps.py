@@ -27,7 +27,7 @@ from unmirage.metrics.utility import Said, utility
 from unmirage.models import remote
 from unmirage.models.named import folder_of
 from unmirage.progress import bar
-from unmirage.questions import asked, edits, examples_of, judged
+from unmirage.questions import asked, edits, examples_of, judging
 from unmirage.records import Example, WordEffect, read_lines, to_dict, write_lines
 from unmirage.runs import Run
 
@@ -215,9 +215,9 @@ def measured(run: Run) -> None:
     Where refusing was judged, also the same rates under every detector of refusals, to `spread.json`; where the requests are of
     several kinds, also the headline measures of each, to `categories.json`.
     """
-    groups, found = judged(run)
-    texts = {i: completion.text for i, completion in run.completions.read().items()}
-    examples = list(read_lines(run.examples, Example))
+    examples, answers = list(read_lines(run.examples, Example)), run.completions.read()
+    groups, found = judging(run, examples, answers)
+    texts = {i: completion.text for i, completion in answers.items()}
     said = {e.id: Said(texts[e.id], e.answers) for e in examples if e.id in texts}
     estimates = measure(run.recipe.name, groups, found) + utility(run.recipe.name, groups, found, said)
     runs.write_json(run.estimates, [to_dict(e) for e in estimates])

@@ -87,7 +87,7 @@ class Subject:
         """`prompt` with the opener, in the recipe's form if none is named; None where that changes nothing."""
         if opener is None:
             return prompt
-        return next(iter(OneWord((opener.word,), (form or self.form,), mark=opener.mark)(prompt)), None)  # type: ignore[arg-type]
+        return next(iter(OneWord((opener.word,), (form or self.form,), mark=opener.mark)(prompt)), None)  # type: ignore[arg-type]  # a mark is a str
 
     def refusals(self, asked: Sequence[tuple[Example, Opener | None]], form: Form | None = None) -> list[bool | None]:
         """Whether the model's generated answers refuse; None where the edit changes nothing or the judge cannot tell."""

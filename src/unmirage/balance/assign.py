@@ -24,7 +24,7 @@ STAY = 3.0
 def common_target(groups: Sequence[Sequence[Sequence[F]]], rounds: int = ROUNDS) -> dict[F, float]:
     """A distribution of forms that every group can have, or nearly."""
     kinds = [Counter(tuple(options) for options in group) for group in groups]
-    forms = sorted({form for kind in kinds for options in kind for form in options})  # type: ignore[type-var]
+    forms = sorted({form for kind in kinds for options in kind for form in options})  # type: ignore[type-var]  # forms compare
     weights = [dict.fromkeys(forms, 1.0) for _ in groups]
     target = dict.fromkeys(forms, 0.0)
     for _ in range(rounds):

@@ -139,7 +139,7 @@ def named(text: str) -> recipe.Judge:
         RecipeError: no such judge, or more than one value without its key.
     """
     name, _, rest = text.partition(":")
-    first = [field.name for field in dataclasses.fields(JUDGES[name])][:1] if name in JUDGES else []  # type: ignore[arg-type]
+    first = [field.name for field in dataclasses.fields(JUDGES[name])][:1] if name in JUDGES else []  # type: ignore[arg-type]  # judges are dataclasses
     settings: dict[str, str] = {}
     for part in rest.split(",") if rest else []:
         key, found, value = part.partition("=")

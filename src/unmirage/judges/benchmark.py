@@ -16,16 +16,25 @@ from unmirage.records import Completion, Example, Question, Verdict
 
 
 @dataclass(frozen=True)
-class Vqa:
-    """The share of people who say the same, as VQA accuracy counts it; needs the ten people's answers."""
+class ByRule:
+    """A judge of correctness by one benchmark's `rule`, in the `mode` of one of its scripts."""
 
-    mode: vqa.Mode = "official"
+    mode: str = "official"
+    rule: ClassVar[str]
     question: ClassVar[Question] = "correct"
 
     @property
     def name(self) -> str:
-        """The name and the mode."""
-        return f"vqa:{self.mode}"
+        """The rule and the mode."""
+        return f"{self.rule}:{self.mode}"
+
+
+@dataclass(frozen=True)
+class Vqa(ByRule):
+    """The share of people who say the same, as VQA accuracy counts it; needs the ten people's answers."""
+
+    mode: vqa.Mode = "official"
+    rule: ClassVar[str] = "vqa"
 
     def __call__(self, example: Example, completion: Completion) -> Verdict:
         """Judge one answer."""
@@ -35,16 +44,11 @@ class Vqa:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(ByRule):
     """Whether the lettered choice that the answer picks is the right one; the note says what it picks."""
 
     mode: multiple_choice.Mode = "official"
-    question: ClassVar[Question] = "correct"
-
-    @property
-    def name(self) -> str:
-        """The name and the mode."""
-        return f"choice:{self.mode}"
+    rule: ClassVar[str] = "choice"
 
     def __call__(self, example: Example, completion: Completion) -> Verdict:
         """Judge one answer."""
@@ -57,16 +61,11 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class YesNo:
+class YesNo(ByRule):
     """Whether the answer, read as yes or no, is right; the note says how it is read."""
 
     mode: yes_no.Mode = "official"
-    question: ClassVar[Question] = "correct"
-
-    @property
-    def name(self) -> str:
-        """The name and the mode."""
-        return f"yes_no:{self.mode}"
+    rule: ClassVar[str] = "yes_no"
 
     def __call__(self, example: Example, completion: Completion) -> Verdict:
         """Judge one answer."""
@@ -77,16 +76,11 @@ class YesNo:
 
 
 @dataclass(frozen=True)
-class Exact:
+class Exact(ByRule):
     """Whether the answer is one of the reference answers, and nothing else."""
 
     mode: exact.Mode = "official"
-    question: ClassVar[Question] = "correct"
-
-    @property
-    def name(self) -> str:
-        """The name and the mode."""
-        return f"exact:{self.mode}"
+    rule: ClassVar[str] = "exact"
 
     def __call__(self, example: Example, completion: Completion) -> Verdict:
         """Judge one answer."""

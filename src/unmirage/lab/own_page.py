@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
@@ -38,7 +39,7 @@ class Refused(Exception):
         self.status = status
 
 
-class OwnPage(ThreadingHTTPServer):
+class OwnPage(ThreadingHTTPServer, ABC):
     """One page on 127.0.0.1; `url` opens it. What it tells and takes is said by `get` and `post`.
 
     Attributes:
@@ -73,21 +74,21 @@ class OwnPage(ThreadingHTTPServer):
         """The page's address, token and all."""
         return f"http://127.0.0.1:{self.server_port}/{self.token}/"
 
+    @abstractmethod
     def get(self, place: str) -> tuple[str, bytes]:
         """Content type and body of what lies at `place`.
 
         Raises:
             Refused: there is nothing, or not yet.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def post(self, place: str, told: dict[str, Any]) -> Any:
         """What is answered, as JSON, to `told` being sent to `place`.
 
         Raises:
             Refused: it cannot be taken.
         """
-        raise NotImplementedError
 
 
 class _Handler(BaseHTTPRequestHandler):

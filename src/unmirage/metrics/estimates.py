@@ -154,7 +154,7 @@ def word_effects(asked: Sequence[Asked], scores: Verdicts, words: Mapping[str, s
         pairs = [(scores.get((p, "refused")), scores.get((ids[0], "refused"))) for p, ids in group.tries.items() if ids]
         known = [(a >= 0.5, b >= 0.5) for a, b in pairs if a is not None and b is not None]
         table = tuple(known.count(pair) for pair in ((True, True), (True, False), (False, True), (False, False)))
-        raw.append((words.get(group.edit, ""), f"{group.split}/{group.edit}", table))  # type: ignore[arg-type]
+        raw.append((words.get(group.edit, ""), f"{group.split}/{group.edit}", table))  # type: ignore[arg-type]  # the four counts
     ps = [mcnemar(freed, locked) for _, _, (_, freed, locked, _) in raw]
     return [
         _word_effect(word, where, table, p, q) for (word, where, table), p, q in zip(raw, ps, benjamini_hochberg(ps), strict=True)

@@ -36,6 +36,6 @@ def spread(
     found: dict[str, list[Estimate]] = {}
     for name, detector in detectors.items():
         scores = {(i, "refused"): None if i in empty else detector(text) for i, text in texts.items()}
-        judged = Judged(scores, {"refused": name}, empty, partial)  # type: ignore[arg-type]
+        judged = Judged(scores, {"refused": name}, empty, partial)  # type: ignore[arg-type]  # keys are ids with a question
         found[name] = [estimate for estimate in measure(model, asked, judged) if estimate.name in ("asr", "rr")]
     return found
