@@ -243,7 +243,7 @@ def _lint(options: argparse.Namespace) -> None:
         raise ValueError(f"--fail-over is a share from 0 to 1 above the majority class, not {options.fail_over:g}")
     examples = [example for path in options.path for example in load(options.format, path, "", 0, columns)]
     result = lint.lint(examples, load(options.format, options.test, "", 0, columns) if options.test else None)
-    found, text = lint.as_json(result), lint.table(result)
+    found, text = (lint.as_json(result) if options.json or options.out else {}), lint.table(result)
     if options.pictures:
         from unmirage.datasets import pictures
 
