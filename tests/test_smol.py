@@ -78,6 +78,9 @@ def test_a_source_chooses_draws_and_limits(file: str, tmp_path: Path) -> None:
     assert sorted(drawn) == sorted(ids()) and drawn == ids(shuffle=True) != ids() and ids(seed=1, shuffle=True) != drawn
     prompts = [e.prompt for e in sources.load(Source(format="vlguard", path=file, balance="form"), 0, tmp_path)]
     assert len(prompts) == len(ids()) and len({p.split(" ")[0] for p in prompts}) > 4
+    parts = [sources.load(Source(format="vlguard", path=file, balance="form", label=x), 0, tmp_path) for x in ("unsafe", "safe")]
+    assert sorted(e.prompt for part in parts for e in part) == sorted(prompts), "balanced together, then parted"
+    assert [{e.unsafe for e in part} for part in parts] == [{True}, {False}]
 
 
 def test_rows_without_an_answer_stop_the_forget_set_or_are_dropped_by_name() -> None:

@@ -82,8 +82,9 @@ class Source(Table):
 
     `columns` maps fields of an example to columns of a plain table: `{ prompt = "question", response = "reply" }`. With
     `opener` only rows that open with that word are kept ("!what": only others). `balance` takes from the words what they give
-    away of the label: "opener" draws the first word anew, "form" puts opener, mood and mark right by templates. `shuffle` draws
-    the order by the recipe's seed, so that the first `limit` rows are a sample.
+    away of the label: "opener" draws the first word anew, "form" puts opener, mood and mark right by templates. `label` keeps the
+    rows of one label, after that: balanced beside the others. `shuffle` draws the order by the recipe's seed, so that the first
+    `limit` rows are a sample.
     The format "forgetset" is what the run's own `unmirage forgetset` made (split "forget" or "retain"), made first if need be;
     its `path` names another run folder, as seen from the run's.
     """
@@ -93,6 +94,7 @@ class Source(Table):
     split: str = ""
     opener: str = ""
     balance: Literal["", "opener", "form"] = ""
+    label: Literal["", "unsafe", "safe"] = ""
     shuffle: bool = False
     limit: Count | None = None
     columns: dict[str, str] = {}

@@ -31,6 +31,8 @@ def load(source: Source, seed: int, folder: Path) -> list[Example]:
         found = redraw(found, seed)
     elif source.balance == "form":
         found = list(_formed(tuple(found), seed))
+    if source.label:
+        found = [example for example in found if example.unsafe is (source.label == "unsafe")]
     if source.shuffle:
         random.Random(f"shuffle/{seed}").shuffle(found)
     return found[: source.limit]
