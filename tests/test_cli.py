@@ -1,24 +1,56 @@
-"""The command line as a person meets it: one clear line, the right exit status, nothing lost."""
+"""The command line as a person meets it: one clear line, the right exit status, nothing lost.
+
+Most commands run in this process: what a command reads, says and returns is the same, without importing torch each time.
+What belongs to a process of its own (how it starts, its exit status, all of its standard output) is asked of a real one.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from unmirage.cli import main
 from unmirage.records import Outcome
 
 SMALL = ["--set", "data.unsafe.limit=4", "--set", "data.benign.limit=4", "--set", "evaluate.batch_size=16"]
 
 
-def unmirage(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind: its exit status and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def unmirage(*arguments: str | Path) -> Done:
+    """Run a command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main([*map(str, arguments)])
+        except SystemExit as stop:  # argparse
+            status = int(stop.code or 0)
+    return Done(status, out.getvalue(), err.getvalue())
+
+
+def process(*arguments: str | Path) -> Done:
+    """Run a command in a process of its own, where a warning is an error."""
     command = [sys.executable, "-W", "error", "-m", "unmirage", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1", **environment})
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +62,7 @@ def base_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def complaint(done: subprocess.CompletedProcess[str]) -> str:
+def complaint(done: Done) -> str:
     """The one line that a command complained with."""
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("unmirage: "), done.stderr
@@ -39,12 +71,13 @@ def complaint(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_help_names_every_verb() -> None:
-    shown = unmirage("--help").stdout
+    shown = process("--help").stdout
     for verb in ("demo", "lint", "audit", "attack", "align", "evaluate", "judge", "run", "report", "label", "lab", "list"):
         assert verb in shown
 
 
 def test_usage_is_status_2() -> None:
+    assert process("run").returncode == 2
     assert unmirage().returncode == 2
     assert unmirage("dance").returncode == 2
     assert unmirage("run").returncode == 2
@@ -73,7 +106,7 @@ def test_bad_input_is_one_line_and_status_1(arguments: list[str], says: str, tmp
 def test_broken_data_names_file_line_and_column(tmp_path: Path) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"id": "a", "prompt": "What is it?"}\n{"id": "b" "prompt": "x"}\n')
-    done = unmirage("lint", bad)
+    done = process("lint", bad)
     assert done.returncode == 1
     assert f"{bad}:2:12: broken JSON" in complaint(done)
 
@@ -97,7 +130,10 @@ def test_an_empty_set_is_said_so(tmp_path: Path) -> None:
 
 
 def test_json_is_alone_on_standard_output(base_run: Path) -> None:
-    done = unmirage("evaluate", "toy", "--out", base_run, "--json", *SMALL)
+    """Of a whole process, in which the model answers: one answer is taken away before."""
+    answers = base_run / "completions.jsonl"
+    answers.write_text("".join(answers.read_text().splitlines(keepends=True)[:-1]))
+    done = process("evaluate", "toy", "--out", base_run, "--json", *SMALL)
     assert done.returncode == 0, done.stderr
     estimates = json.loads(done.stdout)
     assert {e["model"] for e in estimates} == {"base"}
@@ -161,18 +197,24 @@ TWO_STEPS = ["--set", "train.steps=2", "--set", "data.forget.limit=20", "--set",
     ],
 )
 def test_a_full_disk_loses_nothing_and_the_run_goes_on(arguments: list[str], blocks: int, tmp_path: Path) -> None:
-    """A limit on file size stands in for the disk; the write fails with an operating-system error at the same place."""
-    limited = f"ulimit -f {blocks}; exec {sys.executable} -m unmirage {' '.join(arguments)} --out {tmp_path / 'r'}"
-    code = (
-        "import signal, subprocess, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); sys.exit(subprocess.call(sys.argv[1:]))"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", code, "sh", "-c", limited], capture_output=True, text=True, env=environment)
+    with disk_of(blocks):
+        done = unmirage(*arguments, "--out", tmp_path / "r")
     assert done.returncode == 1, done.stderr
     assert "the disk is full" in complaint(done) and "goes on where it stopped" in complaint(done)
     whole = unmirage(*arguments, "--out", tmp_path / "r")
     assert whole.returncode == 0, whole.stderr
     assert (tmp_path / "r" / ("estimates.json" if arguments[0] == "evaluate" else "model/model.safetensors")).exists()
+
+
+@contextlib.contextmanager
+def disk_of(blocks: int) -> Iterator[None]:
+    """A limit on file size stands in for the disk; the write fails with an operating-system error at the same place."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (blocks * 512, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_lint_names_pictures_that_cannot_be_opened(tmp_path: Path) -> None:
