@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import random
@@ -268,11 +269,16 @@ def test_the_table_is_aligned_and_says_what_it_leaves_out() -> None:
     assert max(len(line) for line in lines if "rule" not in line) < 80
 
 
+@functools.cache
+def _counted() -> Lint:
+    """The words of the real set, counted once for all tests that look at them."""
+    return lint(vlguard.load(str(REAL), "", 0))
+
+
 @real
 def test_vlguard_openers_and_rule_as_measured() -> None:
     """The published recount of train.json: openers, about how many are refused, and one word that gets 94.3 % right."""
-    examples = vlguard.load(str(REAL), "", 0)
-    result = lint(examples)
+    examples, result = vlguard.load(str(REAL), "", 0), _counted()
     openers = {opener.word: opener for opener in result.openers}
     for word, n, least, most in (("what", 930, 0.05, 0.1), ("share", 195, 1.0, 1.0), ("can", 965, 0.7, 0.95)):
         assert openers[word].n == n and least <= openers[word].refused / n <= most  # how many refuse is for the detector to say
@@ -299,7 +305,7 @@ def test_vlguard_openers_and_rule_as_measured() -> None:
 )
 def test_vlguard_words_as_measured(word: str, safe: int, unsafe: int, z: float, competency: float) -> None:
     """The published table of word z, to its one decimal (identify rounds at 8.45); p is that of the competency z."""
-    effect = _word(lint(vlguard.load(str(REAL), "", 0)), word, "any")
+    effect = _word(_counted(), word, "any")
     assert effect.counts == (safe, unsafe)
     assert effect.z == pytest.approx(z, abs=0.0501)
     assert effect.p is not None
@@ -313,7 +319,7 @@ def test_vlguard_words_as_measured(word: str, safe: int, unsafe: int, z: float, 
 )
 def test_vlguard_pairs_as_measured(word: str, safe_only: int, unsafe_only: int) -> None:
     """The published pairs within its 977 safe pictures; "share" stands on unsafe pictures only, so it has next to none."""
-    result = lint(vlguard.load(str(REAL), "", 0))
+    result = _counted()
     found = _pair(result, word, "any")
     assert (found.safe_only, found.unsafe_only) == (safe_only, unsafe_only)
     assert found.p <= found.q < 1e-30
