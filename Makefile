@@ -38,7 +38,7 @@ setup: .venv/ready
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "unmirage needs Python 3.11 or newer; name one with PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet $(TORCH) -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --no-compile $(TORCH) -c constraints.txt -e '.[dev]'
 	touch $@
 
 clean:
