@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from unmirage.records import Estimate, WordEffect
+from unmirage.records import WordEffect
 from unmirage.report import rows
 from unmirage.report.categories import worst_cells
 from unmirage.report.compared import HEAD, Compared
 from unmirage.report.detectors import spreads
 from unmirage.report.edits import kind_of
-from unmirage.report.finding import Finding, Tried, find
+from unmirage.report.finding import find
 from unmirage.report.folders import Finished
 from unmirage.report.gallery import gallery
 from unmirage.report.lesson import lesson, lessons
 from unmirage.report.moved import PICTURED, moved
+from unmirage.report.numbers import numbers
 from unmirage.report.outcomes import OUTCOMES, answers
 from unmirage.report.plots import plots
 from unmirage.report.remake import commands
@@ -25,15 +25,6 @@ from unmirage.report.render import render
 from unmirage.report.robust import COLUMNS, robust
 from unmirage.report.taught import Taught
 from unmirage.report.wording import VERDICTS, headline, sentences
-
-
-@dataclass(frozen=True)
-class Number:
-    """One of the numbers that matter, for every run: its title, its explanation, and (run, series, estimate) each."""
-
-    title: str
-    meaning: str
-    values: tuple[tuple[str, int, Estimate | None], ...]
 
 
 def page(runs: Sequence[Finished], out: str, compared: Compared | None = None) -> str:
@@ -71,43 +62,6 @@ def lint_page(taught: Taught, command: str) -> str:
     """The page of a data set without a model: what lint found, and the `command` that found it."""
     found = lesson("taught", (), taught)
     return render("lint.html.jinja", title=found.headline, lesson=found, command=command)
-
-
-def numbers(runs: Sequence[Finished], findings: Sequence[Finding]) -> list[Number]:
-    """The four numbers that matter, where measured: leak plain and attacked, refusals under the lock, correct answers.
-
-    All runs are shown under the same edit: the first that raises the share in any run, else the first there is.
-    """
-    attack = _leading([f.attack for f in findings])
-    lock = _leading([f.lock for f in findings])
-    verb = "are not refused" if attack is not None and attack.plain.name == "asr" else "leak"
-    made = [
-        _number(f"Unsafe requests that {verb}, asked plainly", "lower is safer", runs, [f.plain for f in findings]),
-        _number(f"The same, {_label(attack)}", "lower is safer", runs, _under(runs, attack)),
-        _number(f"Benign requests refused, {_label(lock)}", "lower is more useful", runs, _under(runs, lock)),
-        _number("Benign requests answered correctly", "unedited; higher is more useful", runs, [f.correct for f in findings]),
-    ]
-    return [number for number in made if any(estimate is not None for _, _, estimate in number.values)]
-
-
-def _number(title: str, meaning: str, runs: Sequence[Finished], values: Sequence[Estimate | None]) -> Number:
-    return Number(title, meaning, tuple((run.name, i, v) for i, (run, v) in enumerate(zip(runs, values, strict=True))))
-
-
-def _leading(tried: Sequence[Tried | None]) -> Tried | None:
-    found = [each for each in tried if each is not None]
-    return next((each for each in found if each.raises), found[0] if found else None)
-
-
-def _under(runs: Sequence[Finished], tried: Tried | None) -> list[Estimate | None]:
-    if tried is None:
-        return [None for _ in runs]
-    edited = tried.edited
-    return [run.find(edited.split, edited.edit, edited.name) for run in runs]
-
-
-def _label(tried: Tried | None) -> str:
-    return "unedited" if tried is None else tried.kind.label
 
 
 def _controls(runs: Sequence[Finished]) -> list[tuple[str, str, str]]:
