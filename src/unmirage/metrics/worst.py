@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from unmirage.metrics.estimates import Asked, Judged, estimate, happened
+from unmirage.metrics.estimates import Asked, Judged, definition, estimate, happened
 from unmirage.metrics.matched import first_half, share
 from unmirage.records import Estimate
 
@@ -38,7 +38,13 @@ def worst_words(model: str, asked: Sequence[Asked], judged: Judged, words: Mappi
                 continue
             by_half = {edit: {f"/{parent}": held for parent, held in each.items()} for edit, each in found.items()}
             worst = max(tried, key=lambda edit: _on(share(by_half[edit], True).value))
-            made += [_estimate(model, measure, groups[edit], found[edit], len(tried)) for edit in (PLAIN, worst)]
+            told = f"{definition(measure, judged)}; of the half of the questions that the worst of {len(tried)} was not chosen on"
+            for half in (_half(groups[edit]) for edit in (PLAIN, worst)):
+                made.append(
+                    estimate(
+                        model=model, name=measure, group=half, worth=[found[half.edit][i] for i in half.tries], definition=told
+                    )
+                )
     return made
 
 
@@ -46,9 +52,7 @@ def _on(value: float | None) -> float:
     return -1.0 if value is None else value
 
 
-def _estimate(model: str, measure: str, group: Asked, found: Mapping[str, bool | None], words: int) -> Estimate:
-    """The share of the reporting half."""
+def _half(group: Asked) -> Asked:
+    """The questions of `group` that nothing was chosen on."""
     kept = {parent: ids for parent, ids in group.tries.items() if not first_half(f"/{parent}")}
-    half = dataclasses.replace(group, tries=kept, without=0)
-    told = f"{measure} on the half of the questions that the worst of {words} words was not chosen on"
-    return estimate(model=model, name=measure, group=half, worth=[found[parent] for parent in kept], definition=told)
+    return dataclasses.replace(group, tries=kept, without=0)

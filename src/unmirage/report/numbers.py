@@ -1,8 +1,8 @@
 """The numbers that matter: attacks that succeed and refusals of benign requests, asked plainly and under the worst word.
 
-The worst word is each run's own. Where a run has `worst.json` it was chosen on one half of the questions and its share is of
-the other half; older runs have no such file, and show the edit that the verdict rests on, chosen on the questions it is shown
-for. Which of the two it is stands beside the number.
+The worst word is each run's own, and each measure's. Where a run has `worst.json` it was chosen on one half of the questions and
+its share is of the other half; older runs have no such file, and show the edit that the verdict rests on, chosen on the
+questions it is shown for. Which of the two it is stands beside the number.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from unmirage.records import Estimate
 from unmirage.report.edits import kind_of
 from unmirage.report.finding import Finding, Tried, splits_of
 from unmirage.report.folders import Finished, base_of
-from unmirage.report.rows import cell, percent
+from unmirage.report.rows import NOTHING, braced, cell, percent
 
 HALF = "chosen on one half of the questions, reported on the other"
 WHOLE = "chosen on the same questions"
@@ -35,7 +35,7 @@ class Value:
     @property
     def notes(self) -> list[str]:
         """What stands in small print under the number."""
-        beside = f"not refused (ASR) {cell(self.asr)}" if self.asr is not None and self.asr.value is not None else ""
+        beside = f"ASR {cell(self.asr)}" if self.asr is not None and self.asr.value is not None else ""
         top = f"base {percent(self.ceiling)}" if self.ceiling is not None else ""
         return [line for line in (self.under, beside, top) if line]
 
@@ -69,6 +69,22 @@ def numbers(runs: Sequence[Finished], findings: Sequence[Finding]) -> list[Numbe
     return [_with_ceiling(number, runs) for number in made if any(v.estimate is not None for v in number.values)]
 
 
+def rows(found: Sequence[Number]) -> list[list[str]]:
+    """The numbers as lines of a table: a title, and a cell for every run; ASR has lines of its own below leaks."""
+    made = []
+    for number in found:
+        made.append([number.title, *(_cell(value.estimate, value.under) for value in number.values)])
+        if any(value.asr is not None for value in number.values):
+            place = number.title.rpartition(", ")[2]
+            made.append([f"Unsafe requests not refused (ASR), {place}", *(_cell(value.asr, "") for value in number.values)])
+    return made
+
+
+def _cell(estimate: Estimate | None, under: str) -> str:
+    shown = f"{cell(estimate)} {braced(estimate)}".strip()
+    return f"{shown} ({under})" if under and shown != NOTHING else shown
+
+
 def _plain(runs: Sequence[Finished], role: str, measure: str) -> tuple[Value, ...]:
     made = []
     for i, run in enumerate(runs):
@@ -85,8 +101,7 @@ def _worst(runs: Sequence[Finished], findings: Sequence[Finding], measure: str) 
         held = run.hardest(split, measure)
         if held is not None:
             asr = run.hardest(split, "asr") if measure == "leak" else None
-            same = asr if asr is not None and asr.edit == held.edit else None
-            made.append(Value(run.name, i, held, kind_of(run.recipe, split, held.edit).label, HALF, same))
+            made.append(Value(run.name, i, held, kind_of(run.recipe, split, held.edit).label, HALF, asr))
         else:
             made.append(_shown(run, i, finding.lock if measure == "rr" else finding.attack, measure))
     return tuple(made)

@@ -1,10 +1,11 @@
-"""The report as one HTML page: no script, no request, every text of others escaped and its hidden characters shown."""
+"""The report as one HTML page: no request, no script but its own search, every text of others escaped and made visible."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from unmirage.records import WordEffect
 from unmirage.report import rows
@@ -14,7 +15,8 @@ from unmirage.report.detectors import spreads
 from unmirage.report.edits import kind_of
 from unmirage.report.finding import find
 from unmirage.report.folders import Finished
-from unmirage.report.gallery import gallery
+from unmirage.report.gallery import gallery, read_asked
+from unmirage.report.judged import JUDGES, RATES, judge_cards, judges_of
 from unmirage.report.lesson import lesson, lessons
 from unmirage.report.moved import PICTURED, moved
 from unmirage.report.numbers import numbers
@@ -23,13 +25,14 @@ from unmirage.report.plots import plots
 from unmirage.report.remake import commands
 from unmirage.report.render import render
 from unmirage.report.robust import COLUMNS, robust
+from unmirage.report.searchable import searchable
 from unmirage.report.taught import Taught
 from unmirage.report.wording import VERDICTS, headline, sentences
 
 
 def page(runs: Sequence[Finished], out: str, compared: Compared | None = None) -> str:
     """`report.html` over `runs`; `out` is the folder that the report lies in, `compared` the comparison there, if any."""
-    findings = find(runs)
+    findings, asked = find(runs), [read_asked(run) for run in runs]
     return render(
         "page.html.jinja",
         title=headline(findings),
@@ -50,7 +53,12 @@ def page(runs: Sequence[Finished], out: str, compared: Compared | None = None) -
         spreads=spreads(runs),
         outcomes=OUTCOMES,
         controls=_controls(runs),
-        cases=gallery(runs),
+        cards=judge_cards(runs, Path(out)),
+        card_heads=(JUDGES, RATES),
+        judges=[(run.name, judges_of(run)) for run in runs],
+        folders=[str(run.run.folder) for run in runs],
+        cases=gallery(runs, asked),
+        search=searchable(runs, asked),
         effects=[(run.name, _edit(run, e), e) for run in runs for e in _paired(run) if any(e.counts)],
         unmoved=[(run.name, sum(not any(e.counts) for e in _paired(run))) for run in runs],
         settings=[_settings(run) for run in runs],
@@ -106,7 +114,7 @@ def _facts(run: Finished) -> list[tuple[str, str]]:
         "training": trained,
         "seed": str(r.seed),
         "decoding": f"greedy, at most {r.evaluate.max_new_tokens} new tokens",
-        "judges": ", ".join(str(judge) for judge in m.get("judges") or [j.judge for j in r.judges]),
+        "judges": judges_of(run),
         "commit": f"{source.get('commit', '-')}{' with changes' if source.get('dirty') else ''}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()) or "-",
     }
