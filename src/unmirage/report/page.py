@@ -69,7 +69,7 @@ def page(runs: Sequence[Finished], out: str, compared: Compared | None = None) -
 def lint_page(taught: Taught, command: str) -> str:
     """The page of a data set without a model: what lint found, and the `command` that found it."""
     found = lesson("taught", (), taught)
-    return render("lint.html.jinja", title=found.headline, lesson=found, command=command)
+    return render("lint.html.jinja", title=found.headline, lesson=found, command=command, search=None)
 
 
 def _controls(runs: Sequence[Finished]) -> list[tuple[str, str, str]]:
