@@ -428,6 +428,7 @@ def test_the_same_folders_make_the_same_page(story: list[Path], tmp_path: Path) 
 def test_what_cannot_be_reported_on_is_named(story: list[Path], tmp_path: Path) -> None:
     for folders, out, complaint in (
         ([tmp_path / "nothing"], tmp_path / "out", "nothing is not a run folder: it has no recipe.toml"),
+        ([tmp_path], tmp_path / "out", f"it holds some, name those: {story[2]} {story[1]} {story[0]}"),
         (story, story[1], "SFT is a run folder, and a report over other runs would overwrite it"),
         ([story[0], story[0]], tmp_path / "out", "named twice"),
         ([], tmp_path / "out", "name at least one run folder"),

@@ -88,7 +88,9 @@ def _asked(run: Finished) -> tuple[Any, ...]:
 def _recipe(folder: Path) -> Recipe:
     path = folder / "recipe.toml"
     if not path.is_file():
-        raise ValueError(f"{folder} is not a run folder: it has no recipe.toml")
+        held = sorted(str(each.parent) for each in folder.glob("*/recipe.toml"))
+        hint = f"; it holds some, name those: {' '.join(held)}" if held else ""
+        raise ValueError(f"{folder} is not a run folder: it has no recipe.toml{hint}")
     if not (folder / "estimates.json").is_file():
         raise ValueError(f"{folder} has no estimates.json yet; run `unmirage evaluate {path} --out {folder}` first")
     return recipe.load(str(path))
