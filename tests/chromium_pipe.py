@@ -14,7 +14,12 @@ from typing import Any
 
 SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 SWITCHES += ["--disable-component-update", "--disable-sync", "--remote-debugging-pipe", "--window-size=1200,900"]
-KEYS = {"Backspace": ("Backspace", 8, ""), " ": ("Space", 32, " "), "ArrowLeft": ("ArrowLeft", 37, "")}
+KEYS = {
+    "Enter": ("Enter", 13, "\r"),
+    "Backspace": ("Backspace", 8, ""),
+    " ": ("Space", 32, " "),
+    "ArrowLeft": ("ArrowLeft", 37, ""),
+}
 
 
 class Browser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import shutil
@@ -66,7 +67,9 @@ def test_a_shell_completes_verbs_and_kinds(tmp_path: Path) -> None:
 
 
 def test_the_notebook_runs_on_a_run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its code cells, in order, as a kernel would; on two invented runs."""
+    """Its code cells, in order, as a kernel would, the plot too; on two invented runs."""
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    plots = importlib.util.find_spec("matplotlib") is not None
     for name, leaks in (("base", 190), ("SFT", 4)):
         make(tmp_path / name, name, {("unsafe", "none", "asr"): leaks, ("unsafe", "what", "asr"): 190})
     monkeypatch.setenv("RUN", str(tmp_path))
@@ -80,3 +83,9 @@ def test_the_notebook_runs_on_a_run_folder(tmp_path: Path, monkeypatch: pytest.M
     rates = held["rates"]
     assert rates.loc["none"].to_dict() == {"SFT": 2.0, "base": 95.0}  # type: ignore[attr-defined]
     assert rates.loc["what", "SFT"] == 95.0  # type: ignore[attr-defined]
+    if not plots:
+        pytest.skip("matplotlib is not installed: every cell but the plot was executed")
+    axes = held["axes"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["SFT", "base"]  # type: ignore[attr-defined]
+    drawn = {round(float(x), 1) for holder in axes.containers for x in holder.lines[0].get_xdata()}  # type: ignore[attr-defined]
+    assert drawn == {2.0, 95.0}, "a dot for every share in the table"

@@ -223,6 +223,11 @@ class Run:
         return self.folder / "categories.json"
 
     @property
+    def worst(self) -> Path:
+        """What the worst word does, on the half of the questions that it was not chosen on."""
+        return self.folder / "worst.json"
+
+    @property
     def costs(self) -> Path:
         """What each edit costs an attacker: answers and further forward passes a question, by split and edit."""
         return self.folder / "costs.json"

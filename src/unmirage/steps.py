@@ -24,11 +24,13 @@ from unmirage.metrics.categories import by_category
 from unmirage.metrics.estimates import Asked, measure, word_effects
 from unmirage.metrics.spread import spread
 from unmirage.metrics.utility import Said, utility
+from unmirage.metrics.worst import worst_words
 from unmirage.models import remote
 from unmirage.models.named import folder_of
 from unmirage.progress import bar
 from unmirage.questions import asked, edits, examples_of, judging
 from unmirage.records import Example, WordEffect, read_lines, to_dict, write_lines
+from unmirage.report.edits import one_word
 from unmirage.runs import Run
 
 if TYPE_CHECKING:
@@ -213,7 +215,7 @@ def measured(run: Run) -> None:
     """Estimates from the verdicts, to `estimates.json`; paired effects of the edits, to `words.jsonl`.
 
     Where refusing was judged, also the same rates under every detector of refusals, to `spread.json`; where the requests are of
-    several kinds, also the headline measures of each, to `categories.json`.
+    several kinds, also the headline measures of each, to `categories.json`; and what the worst word does, to `worst.json`.
     """
     examples, answers = list(read_lines(run.examples, Example)), run.completions.read()
     groups, found = judging(run, examples, answers)
@@ -227,6 +229,9 @@ def measured(run: Run) -> None:
     if "refused" in found.judges:
         seen = spread(run.recipe.name, groups, texts, DETECTORS, run.recipe.partial)
         runs.write_json(run.spread, {name: [to_dict(e) for e in estimates] for name, estimates in seen.items()})
+    single = {split: one_word(run.recipe, split) for split in run.recipe.splits}
+    if hardest := worst_words(run.recipe.name, groups, found, single):
+        runs.write_json(run.worst, [to_dict(e) for e in hardest])
     runs.write_json(run.costs, _costs(run, examples, groups))
     words = {spec.name: _brought_in(spec) for spec in run.recipe.attacks}
     effects = [e for e in _words(run) if e.basis == "data"] + word_effects(groups, found.scores, words) + _searched(run)

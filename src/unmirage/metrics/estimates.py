@@ -95,16 +95,20 @@ def by_question(verdicts: Sequence[Verdict], judges: Sequence[str]) -> tuple[Ver
 def measure(model: str, asked: Sequence[Asked], judged: Judged) -> list[Estimate]:
     """Every estimate of `model` that the judged questions allow, for every edit asked."""
     made = []
-    words: dict[str, str] = {str(question): name for question, name in judged.judges.items()}
-    words["partial"] = _PARTIAL[judged.partial]
     for group in asked:
         for name in _names(group):
             if _needs(name) <= set(judged.judges):
                 each = [_credit(ids, judged) if name == "accuracy" else _any(name, ids, judged) for ids in group.tries.values()]
-                made.append(estimate(name, model, group, each, _DEFINITIONS[name].format_map(words)))
+                made.append(estimate(name, model, group, each, definition(name, judged)))
         if group.single and "refused" in judged.judges:
             made += _shares(model, group, judged)
     return made
+
+
+def definition(name: str, judged: Judged) -> str:
+    """What the estimate `name` counts, and whose judges say so."""
+    words: dict[str, str] = {str(question): name for question, name in judged.judges.items()}
+    return _DEFINITIONS[name].format_map(words | {"partial": _PARTIAL[judged.partial]})
 
 
 def happened(name: str, group: Asked, judged: Judged) -> dict[str, Holds]:

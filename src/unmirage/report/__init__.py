@@ -1,4 +1,4 @@
-"""Reports: run folders to one self-contained HTML page and the same as Markdown.
+"""Reports: run folders to one self-contained HTML page, a comment for a pull request, and a section for a model card.
 
 Reads records and run folders only; measures nothing and loads no model. Several runs are compared column by column, and
 their estimates, word effects and manifests are merged beside the page.
@@ -16,12 +16,13 @@ from unmirage.records import WordEffect, to_dict, write_lines
 from unmirage.report.compared import read_comparison
 from unmirage.report.folders import Finished, read
 from unmirage.report.markdown import markdown
+from unmirage.report.model_card import model_card
 from unmirage.report.page import lint_page, page
 from unmirage.report.taught import NAME, read_taught
 
 
 def write(folders: Sequence[Path], out: Path) -> Path:
-    """Write `report.html` and `report.md` over the runs in `folders` to `out`, and return the page's path.
+    """Write `report.html`, `report.md` and `model-card.md` over the runs in `folders` to `out`, and return the page's path.
 
     Unless `out` is the one run folder itself, it also gets the merged `estimates.json`, `words.jsonl` and `manifest.json`.
 
@@ -33,12 +34,13 @@ def write(folders: Sequence[Path], out: Path) -> Path:
     if not own and (out / "recipe.toml").exists():
         raise ValueError(f"{out} is a run folder, and a report over other runs would overwrite it; choose another --out")
     compared = None if own else read_comparison(out)
-    html, text = page(found, str(out), compared), markdown(found, str(out), compared)
+    html, text, card = page(found, str(out), compared), markdown(found, str(out), compared), model_card(found, str(out))
     if not own:
         runs.write_json(out / "estimates.json", [to_dict(estimate) for run in found for estimate in run.estimates])
         runs.write_whole(out / "words.jsonl", write_lines(merged_words(found)))
         runs.write_json(out / "manifest.json", {"runs": {run.name: run.manifest for run in found}})
     runs.write_whole(out / "report.md", text)
+    runs.write_whole(out / "model-card.md", card)
     runs.write_whole(out / "report.html", html)
     return out / "report.html"
 

@@ -31,10 +31,10 @@ def dots(key: str, group: Group, names: Sequence[str], line: int | None, line_na
     legend, top = _legend([(i, names[i]) for i in dotted], None if line is None else (line, line_name))
     height = max(20, _STEP * len(dotted) + _PAD)
     body = [legend, _axis(top, top + height * len(rows))]
-    for n, row in enumerate(rows):
-        body.append(_row(row, top + n * height, height, dotted, names))
     if line is not None:
         body.append(_steps(line, [row.cells[line] for row in rows], top, height))
+    for n, row in enumerate(rows):
+        body.append(_row(row, top + n * height, height, dotted, names))
     return svg.figure(key, group.title, _words(rows, names), (WIDTH, top + height * len(rows) + 20), "".join(body))
 
 

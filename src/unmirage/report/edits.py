@@ -55,6 +55,12 @@ def kinds(recipe: Recipe, split: str) -> list[Kind]:
     return [PLAIN, *(_kind(attack) for attack in recipe.attacks if attack.split == split)]
 
 
+def one_word(recipe: Recipe, split: str) -> list[str]:
+    """The attacks of `split` that bring in one word in one try, by name; where there are none, all its attacks."""
+    tried = [kind for kind in kinds(recipe, split) if kind.role == "attack"]
+    return [kind.name for kind in tried if kind.made[0] == "one_word" and kind.tries == 1] or [kind.name for kind in tried]
+
+
 def kind_of(recipe: Recipe, split: str, edit: str) -> Kind:
     """The edit named `edit`; one that the recipe does not know is an attack labelled by its name."""
     found = next((kind for kind in kinds(recipe, split) if kind.name == edit), None)

@@ -82,6 +82,11 @@ class Finding:
     base: Finding | None
 
 
+def splits_of(run: Finished) -> tuple[str, str]:
+    """The split of unsafe requests and that of benign ones that a run's findings speak of."""
+    return _first(run, "unsafe", ("leak", "asr"))[0], _first(run, "benign", ("rr", "accuracy"))[0]
+
+
 def find(runs: Sequence[Finished]) -> list[Finding]:
     """The finding on every run, in order."""
     made: dict[str, Finding] = {}

@@ -22,7 +22,8 @@ from unmirage.runs import Run
 class Finished:
     """One evaluated run. `name` is its recipe's, made unique among the runs of the report by the folder's name.
 
-    `taught`: what lint found on its tuning data, if they were audited; `audited`: what a search found on its model, if any was.
+    `taught`: what lint found on its tuning data, if they were audited; `audited`: what a search found on its model, if any was;
+    `worst`: on the half of the questions that the worst words were not chosen on, the plain question and the worst word.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Finished:
     manifest: dict[str, Any]
     taught: Taught | None = None
     audited: Audited | None = None
+    worst: tuple[Estimate, ...] = ()
 
     @property
     def recipe(self) -> Recipe:
@@ -44,6 +46,10 @@ class Finished:
         """What each edit costs an attacker, by split and edit; empty for runs that do not say."""
         found = _json(self.run.costs) if self.run.costs.exists() else {}
         return found if isinstance(found, dict) else {}
+
+    def hardest(self, split: str, name: str) -> Estimate | None:
+        """The estimate `name` under the worst word of a split, of the questions that it was not chosen on."""
+        return next((e for e in self.worst if (e.split, e.name) == (split, name) and e.edit != "none"), None)
 
     def find(self, split: str, edit: str, name: str) -> Estimate | None:
         """The estimate `name` of one edit of one split, if there is one."""
@@ -82,7 +88,9 @@ def _asked(run: Finished) -> tuple[Any, ...]:
 def _recipe(folder: Path) -> Recipe:
     path = folder / "recipe.toml"
     if not path.is_file():
-        raise ValueError(f"{folder} is not a run folder: it has no recipe.toml")
+        held = sorted(str(each.parent) for each in folder.glob("*/recipe.toml"))
+        hint = f"; it holds some, name those: {' '.join(held)}" if held else ""
+        raise ValueError(f"{folder} is not a run folder: it has no recipe.toml{hint}")
     if not (folder / "estimates.json").is_file():
         raise ValueError(f"{folder} has no estimates.json yet; run `unmirage evaluate {path} --out {folder}` first")
     return recipe.load(str(path))
@@ -95,9 +103,9 @@ def _finished(run: Run, ambiguous: bool) -> Finished:
     if not isinstance(manifest, dict):
         raise ValueError(f"{run.manifest}: expected an object, found {type(manifest).__name__}")
     probes = tuple(run.probes.read().values())
-    return Finished(
-        name, run, _estimates(run.estimates), words, probes, manifest, read_taught(run.folder), read_audited(run.folder)
-    )
+    told, found = read_taught(run.folder), read_audited(run.folder)
+    worst = _estimates(run.worst) if run.worst.is_file() else ()
+    return Finished(name, run, _estimates(run.estimates), words, probes, manifest, told, found, worst)
 
 
 def _estimates(path: Path) -> tuple[Estimate, ...]:

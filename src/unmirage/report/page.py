@@ -1,44 +1,38 @@
-"""The report as one HTML page: no script, no request, every text of others escaped and its hidden characters shown."""
+"""The report as one HTML page: no request, no script but its own search, every text of others escaped and made visible."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
-from unmirage.records import Estimate, WordEffect
+from unmirage.records import WordEffect
 from unmirage.report import rows
 from unmirage.report.categories import worst_cells
 from unmirage.report.compared import HEAD, Compared
 from unmirage.report.detectors import spreads
 from unmirage.report.edits import kind_of
-from unmirage.report.finding import Finding, Tried, find
+from unmirage.report.finding import find
 from unmirage.report.folders import Finished
-from unmirage.report.gallery import gallery
+from unmirage.report.gallery import gallery, read_asked
+from unmirage.report.judged import JUDGES, RATES, judge_cards, judges_of
 from unmirage.report.lesson import lesson, lessons
 from unmirage.report.moved import PICTURED, moved
+from unmirage.report.numbers import numbers
 from unmirage.report.outcomes import OUTCOMES, answers
 from unmirage.report.plots import plots
 from unmirage.report.remake import commands
 from unmirage.report.render import render
 from unmirage.report.robust import COLUMNS, robust
+from unmirage.report.searchable import searchable
 from unmirage.report.taught import Taught
 from unmirage.report.wording import VERDICTS, headline, sentences
 
 
-@dataclass(frozen=True)
-class Number:
-    """One of the numbers that matter, for every run: its title, its explanation, and (run, series, estimate) each."""
-
-    title: str
-    meaning: str
-    values: tuple[tuple[str, int, Estimate | None], ...]
-
-
 def page(runs: Sequence[Finished], out: str, compared: Compared | None = None) -> str:
     """`report.html` over `runs`; `out` is the folder that the report lies in, `compared` the comparison there, if any."""
-    findings = find(runs)
+    findings, asked = find(runs), [read_asked(run) for run in runs]
     return render(
         "page.html.jinja",
         title=headline(findings),
@@ -59,7 +53,12 @@ def page(runs: Sequence[Finished], out: str, compared: Compared | None = None) -
         spreads=spreads(runs),
         outcomes=OUTCOMES,
         controls=_controls(runs),
-        cases=gallery(runs),
+        cards=judge_cards(runs, Path(out)),
+        card_heads=(JUDGES, RATES),
+        judges=[(run.name, judges_of(run)) for run in runs],
+        folders=[str(run.run.folder) for run in runs],
+        cases=gallery(runs, asked),
+        search=searchable(runs, asked),
         effects=[(run.name, _edit(run, e), e) for run in runs for e in _paired(run) if any(e.counts)],
         unmoved=[(run.name, sum(not any(e.counts) for e in _paired(run))) for run in runs],
         settings=[_settings(run) for run in runs],
@@ -70,44 +69,7 @@ def page(runs: Sequence[Finished], out: str, compared: Compared | None = None) -
 def lint_page(taught: Taught, command: str) -> str:
     """The page of a data set without a model: what lint found, and the `command` that found it."""
     found = lesson("taught", (), taught)
-    return render("lint.html.jinja", title=found.headline, lesson=found, command=command)
-
-
-def numbers(runs: Sequence[Finished], findings: Sequence[Finding]) -> list[Number]:
-    """The four numbers that matter, where measured: leak plain and attacked, refusals under the lock, correct answers.
-
-    All runs are shown under the same edit: the first that raises the share in any run, else the first there is.
-    """
-    attack = _leading([f.attack for f in findings])
-    lock = _leading([f.lock for f in findings])
-    verb = "are not refused" if attack is not None and attack.plain.name == "asr" else "leak"
-    made = [
-        _number(f"Unsafe requests that {verb}, asked plainly", "lower is safer", runs, [f.plain for f in findings]),
-        _number(f"The same, {_label(attack)}", "lower is safer", runs, _under(runs, attack)),
-        _number(f"Benign requests refused, {_label(lock)}", "lower is more useful", runs, _under(runs, lock)),
-        _number("Benign requests answered correctly", "unedited; higher is more useful", runs, [f.correct for f in findings]),
-    ]
-    return [number for number in made if any(estimate is not None for _, _, estimate in number.values)]
-
-
-def _number(title: str, meaning: str, runs: Sequence[Finished], values: Sequence[Estimate | None]) -> Number:
-    return Number(title, meaning, tuple((run.name, i, v) for i, (run, v) in enumerate(zip(runs, values, strict=True))))
-
-
-def _leading(tried: Sequence[Tried | None]) -> Tried | None:
-    found = [each for each in tried if each is not None]
-    return next((each for each in found if each.raises), found[0] if found else None)
-
-
-def _under(runs: Sequence[Finished], tried: Tried | None) -> list[Estimate | None]:
-    if tried is None:
-        return [None for _ in runs]
-    edited = tried.edited
-    return [run.find(edited.split, edited.edit, edited.name) for run in runs]
-
-
-def _label(tried: Tried | None) -> str:
-    return "unedited" if tried is None else tried.kind.label
+    return render("lint.html.jinja", title=found.headline, lesson=found, command=command, search=None)
 
 
 def _controls(runs: Sequence[Finished]) -> list[tuple[str, str, str]]:
@@ -152,7 +114,7 @@ def _facts(run: Finished) -> list[tuple[str, str]]:
         "training": trained,
         "seed": str(r.seed),
         "decoding": f"greedy, at most {r.evaluate.max_new_tokens} new tokens",
-        "judges": ", ".join(str(judge) for judge in m.get("judges") or [j.judge for j in r.judges]),
+        "judges": judges_of(run),
         "commit": f"{source.get('commit', '-')}{' with changes' if source.get('dirty') else ''}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()) or "-",
     }

@@ -1,11 +1,14 @@
-"""Templates to pages: no script, no request, every text of others escaped and its hidden characters shown."""
+"""Templates to pages: no request, no script but the one that searches cases, every text of others escaped and made visible."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from unmirage.records import WordEffect
 from unmirage.report import rows
@@ -13,6 +16,9 @@ from unmirage.report.lesson import one_digit
 from unmirage.report.visible import visible
 from unmirage.report.wording import share
 
+SCRIPT = (Path(__file__).parent / "cases.js").read_text(encoding="utf-8")
+ALLOWED = f"'sha256-{base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()}'"
+"""The only script that a browser runs on a page of ours: the content policy names it by its digest."""
 _ANSWER = 600
 """Longer answers are cut in the gallery, and say so."""
 
@@ -41,7 +47,7 @@ def render(template: str, **values: Any) -> str:
         "zip": zip,
         "answer": lambda text: visible(text, _ANSWER),
     }
-    return environment.get_template(template).render(**values)
+    return environment.get_template(template).render(script=Markup(SCRIPT), allowed=Markup(ALLOWED), **values)
 
 
 def _honest(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -29,6 +30,7 @@ _TITLES = {
     "f1_answered": "{} requests: F1 of those not refused",
     "yes_share": "{} requests: answers that say yes",
 }
+_LEFT_OUT = re.compile(r"; \d+ of \d+ have no try$")
 UTILITY = (
     "accuracy_answered",
     "accuracy_as_scored",
@@ -166,7 +168,7 @@ def _group(runs: Sequence[Finished], split: str, name: str) -> Group:
         rows.append(
             Row(_with_cost(owner, split, kind_of(owner.recipe, split, edit)), tuple(run.find(split, edit, name) for run in runs))
         )
-    definitions = dict.fromkeys(e.definition.partition("; best of")[0] for e in mine)
+    definitions = dict.fromkeys(_LEFT_OUT.sub("", e.definition.partition("; best of")[0]) for e in mine)
     return Group(split, name, _TITLES.get(name, "{} requests: " + name).format(split), tuple(rows), tuple(definitions))
 
 

@@ -55,7 +55,7 @@ def _bar(name: str, shares: Sequence[float], n: int, y: float) -> str:
 def _legend() -> tuple[str, float]:
     parts, x, y = [], 0.0, 4.0
     for name in OUTCOMES:
-        room = 20 + 5.5 * len(name)
+        room = 28 + 6.4 * len(name)
         if x + room > _WIDTH:
             x, y = 0.0, y + 16
         parts.append(svg.element("rect", x=x, y=y, width=12, height=11, class_=f"part {name}"))
