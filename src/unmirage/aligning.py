@@ -30,7 +30,7 @@ from unmirage.progress import bar
 from unmirage.questions import examples_of
 from unmirage.records import Example, Step
 from unmirage.runs import Run
-from unmirage.training import saved
+from unmirage.training import saved, sharding
 from unmirage.training.loop import Part, Progress, fit
 from unmirage.training.rate_finder import Found, find_rate
 from unmirage.training.streams import Stream
@@ -58,6 +58,7 @@ class Alignment:
         """
         r = run.recipe
         assert r.train is not None
+        sharding.must_suit(r.model)
         self.run, self._settings = run, r.train
         self.terms = [recipe.build("term", TERMS, t.term, t.settings) for t in r.terms]
         data = {name: examples_of(run, name) for name in dict.fromkeys(t.stream for t in r.terms)}
@@ -70,6 +71,7 @@ class Alignment:
         self._before = saved.Fingerprint.of(self.policy, self._first())
         self.wanted: dict[str, list[Wanted]] = {}
         self._asked, self.reference = self._refer()
+        torch.manual_seed(r.seed)  # what an adapter begins with, and dropout
         self.policy.choose_trained(r.model)
         if r.train.checkpointing:
             self.policy.recompute_activations()
@@ -82,6 +84,8 @@ class Alignment:
         `look` is called with the number of steps done; where it says False, training ends.
         """
         self._fill()
+        if processes.sharded():
+            sharding.shard(self.policy.model, self.policy.blocks())
         logged = self.run.steps.read()
         part = f" on the first {tokens} tokens of answers" if (tokens := self._settings.answer_tokens) else ""
         with bar(f"{self.run.recipe.name}: train{part}", self._settings.steps) as progress, remembered(self.policy.model):
@@ -118,11 +122,16 @@ class Alignment:
     def save(self, folder: Path) -> None:
         """Save what was trained, load it again, and make sure that it is what was trained, and not what there was before.
 
+        Of several processes all must ask; the first one saves.
+
         Raises:
             saved.UselessError: it is not.
         """
-        self.policy.save(folder)
-        saved.check(self.policy, self.run.recipe.model, folder, self._first(), self._before)
+        now = saved.Fingerprint.of(self.policy, self._first())
+        weights = sharding.weights(self.policy.model)
+        if processes.writes():
+            self.policy.save(folder, weights)
+            saved.check(self.policy, self.run.recipe.model, folder, self._first(), (self._before, now))
 
     def _learnt(self, data: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
         """Have the policy learn as many tokens of an answer as the recipe says; for the manifest, how many answers that cuts."""

@@ -62,6 +62,13 @@ def _recipes() -> dict[str, str]:
     return {name: _comment(f"{name}.toml") for name in recipe.shipped()}
 
 
+def _launch() -> dict[str, str]:
+    """The configurations for `accelerate launch --config_file`, by path."""
+    folder = resources.files("unmirage").joinpath("recipes", "launch")
+    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".yaml")), key=lambda entry: entry.name)
+    return {str(file): _comment(f"launch/{file.name}") for file in files}
+
+
 def _models() -> dict[str, str]:
     return {
         "toy": "the shipped base model of the toy world",
@@ -77,6 +84,7 @@ KINDS: dict[str, Callable[[], dict[str, str]]] = {
     "judges": _judges,
     "terms": _terms,
     "recipes": _recipes,
+    "launch": _launch,
     "models": _models,
 }
 """Every kind of thing that can be named: its names with what they are."""

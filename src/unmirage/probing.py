@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from unmirage import processes
 from unmirage.judges import BatchJudge, Judge, verdicts
 from unmirage.judges.outcomes import outcomes_of
 from unmirage.metrics.estimates import Asked, Judged, by_question, measure
@@ -74,7 +75,7 @@ def prober(run: Run, policy: VLM, examples: Sequence[Example], judges: Sequence[
     def look(step: int) -> bool:
         if due(step):
             take(step)
-        return not due(step) or not overspent(run, step)
+        return not (due(step) and processes.writes() and overspent(run, step))  # the first process decides for all
 
     def take(step: int) -> None:
         taken = {key for key, record in run.probes.read().items() if record.step == step}

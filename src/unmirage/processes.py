@@ -22,6 +22,11 @@ def writes() -> bool:
     return rank() == 0
 
 
+def sharded() -> bool:
+    """Whether the launcher wants the weights in pieces, one for each process (FSDP)."""
+    return count() > 1 and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
 def wait(until: Callable[[], bool]) -> None:
     """Wait for what another process writes; the launcher ends all of them when one fails."""
     while not until():

@@ -105,7 +105,8 @@ def align(run: Run) -> None:
     unfinished = target.with_name(f".{target.name}.unfinished")
     if processes.writes():
         shutil.rmtree(unfinished, ignore_errors=True)
-        alignment.save(unfinished)
+    alignment.save(unfinished)
+    if processes.writes():
         unfinished.rename(target)
     processes.wait(target.exists)
 

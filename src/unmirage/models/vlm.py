@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,6 @@ transformers_logging.disable_progress_bar()  # unmirage shows its own
 
 class ModelError(ValueError):
     """The model folder is at fault."""
-
-
-class _StopForward(Exception):  # noqa: N818  # not an error: the hidden state that was asked for is there
-    """Ends a forward pass at the block that was asked for."""
 
 
 class VLM:
@@ -118,7 +114,8 @@ class VLM:
     def forward(self, batch: Batch, read: Tensor | None, layers: Sequence[int] = ()) -> tuple[Tensor | None, dict[int, Tensor]]:
         """One forward pass: logits (B, W, V) at the places `read` (W,) of every row, and the residual stream after `layers`.
 
-        Without `read` it ends after the last of `layers`: no later block runs, and no head.
+        Without `read` no block after the last of `layers` runs, and the head on one token only. The pass still leaves every
+        module by its door, as modules that lie in pieces on several devices expect.
 
         Raises:
             ModelError: there is no such layer.
@@ -127,31 +124,39 @@ class VLM:
         wrong = [layer for layer in layers if not 1 <= layer <= len(blocks)]
         if wrong:
             raise ModelError(f"layer {wrong[0]} does not exist: the language model has blocks 1 to {len(blocks)}")
-        after = [*blocks[1:], self.model.get_decoder().norm]
+        norm = self.model.get_decoder().norm
+        last = len(blocks) if read is not None else max(layers, default=0)
+        after = [*blocks[1:last], norm]
         kept: dict[int, Tensor] = {}
-        last = max(layers, default=0) if read is None else 0
 
         def keep(layer: int) -> Callable[..., None]:
             def hook(_module: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
                 kept[layer] = positional[0] if positional else named["hidden_states"]
-                if layer == last:
-                    raise _StopForward
 
             return hook
 
         # what a block gives is what the next is given: asked there, it lies outside whatever checkpoints the block
         handles = [after[layer - 1].register_forward_pre_hook(keep(layer), with_kwargs=True) for layer in layers]
-        logits: Tensor | None = None
         try:
-            logits = self.model(**batch.inputs, use_cache=False, **({} if read is None else self.reading(read))).logits
-        except _StopForward:
-            pass
+            with self._first_blocks(last) if read is None else nullcontext():
+                told = self.reading(1 if read is None else read)
+                logits: Tensor = self.model(**batch.inputs, use_cache=False, **told).logits
         finally:
             for handle in handles:
                 handle.remove()
-        if read is None or logits is None:
+        if read is None:
             return None, kept
         return (logits if logits.shape[1] == len(read) else logits[:, read]), kept
+
+    @contextmanager
+    def _first_blocks(self, count: int) -> Iterator[None]:
+        """Inside, the language model has its first `count` blocks only."""
+        decoder = self.model.get_decoder()
+        vars(decoder)["layers"] = decoder.layers[:count]  # looked up before the modules, which stay as they are
+        try:
+            yield
+        finally:
+            del vars(decoder)["layers"]
 
     def answer_logprobs(self, batch: Batch, counted: Tensor, layers: Sequence[int] = ()) -> tuple[Tensor, dict[int, Tensor]]:
         """Log-probability of the `counted` (B, S) tokens given those before them, (B, S) in nats, float32, 0 at all others.
@@ -239,9 +244,9 @@ class VLM:
         name = "activation_checkpointing" if hasattr(self.model, "activation_checkpointing_enable") else "gradient_checkpointing"
         getattr(self.model, f"{name}_enable")({"use_reentrant": False})
 
-    def save(self, folder: Path) -> None:
-        """Save adapter or full model (safetensors) and the processor to `folder`."""
-        self.model.save_pretrained(folder, safe_serialization=True)
+    def save(self, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
+        """Save adapter or full model (safetensors) and the processor to `folder`; `weights`: those, instead of what it holds."""
+        self.model.save_pretrained(folder, safe_serialization=True, state_dict=weights)
         self.encoder.processor.save_pretrained(folder)
 
 

@@ -19,10 +19,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from unmirage.training.sharding import whole
+
 
 def inner(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
     """Inner product of two gradients, a scalar in float64."""
-    return torch.stack([(a.double() * b.double()).sum() for a, b in zip(one, other, strict=True)]).sum()
+    return whole(torch.stack([(a.double() * b.double()).sum() for a, b in zip(one, other, strict=True)]).sum())
 
 
 def rectified(forget: Sequence[Tensor], retain: Sequence[Tensor]) -> list[Tensor]:

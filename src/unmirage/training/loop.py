@@ -8,6 +8,7 @@ undisturbed one. With several processes each computes its share of every batch, 
 
 from __future__ import annotations
 
+import atexit
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from unmirage.recipe import Train
 from unmirage.training import checkpoints, gradients
+from unmirage.training.sharding import let_go, whole
 
 GOOD = "good"
 """In the folder of checkpoints: the newest that was looked at and found within the probe's budget."""
@@ -100,8 +104,10 @@ def fit(
     stepper = _Stepper(accelerator, settings, parts, trained, optimizer)
     for step in range(start, settings.steps + 1):
         model.eval()
-        if before_step(step) is False:
-            if checkpoints.load(folder / GOOD, trained, optimizer) == 0:
+        if not _agreed(accelerator, before_step(step) is not False):
+            found = checkpoints.load(folder / GOOD, trained, optimizer)
+            let_go(model)
+            if found == 0:
                 raise NoWorkError(
                     f"nothing within the probe's budget was trained before step {step}: lower the rate, or look more often"
                 )
@@ -115,7 +121,8 @@ def fit(
         if done.step == settings.steps or done.step % settings.checkpoint_every == 0:
             checkpoints.save(folder, done.step, trained, optimizer)
         on_step(done)
-    accelerator.end_training()
+    for tracker in accelerator.trackers:  # not `end_training`: the processes still have weights to put together
+        tracker.finish()
     model.eval()
 
 
@@ -135,7 +142,7 @@ class _Stepper:
         for group in self.optimizer.param_groups:
             group["lr"] = rate(settings, step)
         losses = self._gradient(step, parameters)
-        norm = float(nn.utils.clip_grad_norm_(parameters, settings.clip or math.inf))
+        norm = float(whole(nn.utils.clip_grad_norm_(parameters, settings.clip or math.inf)))
         if norm == 0.0 or not math.isfinite(norm):
             raise NoWorkError(f"training step {step + 1} did no work: its gradient norm is {norm}")
         self.optimizer.step()
@@ -177,10 +184,19 @@ class _Stepper:
         self.accelerator.backward(total / self.settings.accumulate)
 
 
+def _agreed(accelerator: Accelerator, first: bool) -> bool:
+    """What the first process says, in all of them."""
+    if accelerator.num_processes == 1:
+        return first
+    return bool(broadcast(torch.tensor(float(first), device=accelerator.device)))
+
+
 def _accelerator(model: nn.Module, settings: Train, folder: Path) -> Accelerator:
     on_cpu = next(model.parameters()).device.type == "cpu"
     logs = _named(settings.trackers) or None
     made = Accelerator(cpu=on_cpu, device_placement=False, log_with=logs, project_dir=folder.parent)
+    if made.num_processes > 1:
+        atexit.register(made.state.destroy_process_group)
     if settings.trackers:
         made.init_trackers("unmirage", config=settings.model_dump(include={"steps", "lr", "batch_size", "schedule"}))
     return made
@@ -193,15 +209,15 @@ def _named(trackers: Sequence[str]) -> list[Any]:
 
 def _average_gradients(accelerator: Accelerator, trained: Sequence[nn.Parameter]) -> None:
     """Make the gradients of all processes their mean. A parameter without a gradient has none anywhere."""
-    if accelerator.num_processes > 1:
+    if accelerator.num_processes > 1 and not any(isinstance(parameter, DTensor) for parameter in trained):
         moved = [parameter.grad for parameter in trained if parameter.grad is not None]
         for gradient, mean in zip(moved, _averaged(accelerator, moved), strict=True):
             gradient.copy_(mean)
 
 
 def _averaged(accelerator: Accelerator, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The mean over all processes of each of `tensors`, in one message."""
-    if accelerator.num_processes == 1:
+    """The mean over all processes of each of `tensors`, in one message; what is in pieces is a mean already."""
+    if accelerator.num_processes == 1 or any(isinstance(tensor, DTensor) for tensor in tensors):
         return list(tensors)
     flat = accelerator.reduce(torch.cat([tensor.flatten() for tensor in tensors]), "mean")
     parts = flat.split([tensor.numel() for tensor in tensors])

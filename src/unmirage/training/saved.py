@@ -46,13 +46,13 @@ class Fingerprint:
         return float((self.logprobs - other.logprobs).abs().max())
 
 
-def check(policy: VLM, settings: recipe.Model, folder: Path, examples: Sequence[Example], before: Fingerprint) -> None:
-    """Compare `policy` with what lies in `folder`, and with how it was `before` it was trained.
+def check(policy: VLM, settings: recipe.Model, folder: Path, examples: Sequence[Example], seen: tuple[Fingerprint, ...]) -> None:
+    """Compare `policy` with what lies in `folder`; `seen` is how it was before it was trained, and how it is now.
 
     Raises:
         UselessError: the folder holds another model than the one trained, or training changed nothing.
     """
-    now = Fingerprint.of(policy, examples)
+    before, now = seen
     loaded = vlm.load(settings.trained(str(folder)))
     loaded.encoder.learnt = policy.encoder.learnt
     again = Fingerprint.of(loaded, examples)
