@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import tiny_families
 from unmirage import recipe, runs
 from unmirage.aligning import Alignment
-from unmirage.losses import NPO, Anchor, CrossEntropy, Misdirect, Term
+from unmirage.losses import DPO, KL, NPO, Anchor, CrossEntropy, Misdirect, Prefer, Term, Undial
 from unmirage.losses.batch import Batch
 from unmirage.models import vlm
 from unmirage.models.frozen_tower import remembered
@@ -139,6 +139,30 @@ def test_the_cached_reference_says_what_the_live_one_says(rows: list[Example], t
     assert itself != pytest.approx(before, rel=1e-3)  # the control: the reference matters
 
 
+def test_dpo_and_prefer_need_no_live_reference(rows: list[Example], tmp_path: Path) -> None:
+    """The stock answer is kept beside the rows' own; loss and gradient are those against the live reference."""
+    policy, other = tiny(), tiny(1)
+    terms: list[Term] = [DPO("What is it?", 0.1, "sum"), DPO("The color is red.", 0.1), Prefer(0.1, "sum")]
+    stream = Stream("s", rows, policy, len(rows), 0)
+    wanted = wanted_by(terms, policy, stream.batch(0))
+    assert wanted == [Wanted(0), Wanted(0, answer="The color is red."), Wanted(0, answer="What is it?")]
+    cache, encoded = ReferenceCache(tmp_path, other.model), [stream.row(i) for i in stream.used(1)]
+    assert fill(cache, other, encoded, wanted) > 2 * len(rows)  # two questions about one picture are one with a stock answer
+    assert fill(cache, other, encoded, wanted) == 0
+    cached, live = CachedReference(cache, wanted, 1), Reference(other, adapter=False)
+    for term in terms:
+        losses, found = [], []
+        for reference in (cached, live, policy):
+            loss = term(policy, reference, stream.batch(0))
+            loss.backward()
+            losses.append(float(loss.detach()))
+            found.append(gradients(policy))
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5), term
+        assert losses[2] != pytest.approx(losses[1], rel=1e-4), term  # the control: the reference matters
+        for one, another in zip(found[0], found[1], strict=True):
+            torch.testing.assert_close(one, another, atol=1e-5, rtol=1e-4)
+
+
 def test_a_torn_answer_is_computed_again_and_a_stale_one_is_named(rows: list[Example], tmp_path: Path) -> None:
     policy = tiny()
     row = policy.encoder.encode(rows[0], True)
@@ -163,6 +187,9 @@ def test_what_cannot_be_kept_is_asked_live(rows: list[Example]) -> None:
     policy = tiny()
     with pytest.raises(NotKeptError, match="padding"):
         wanted_by([Anchor(1, mask="everything")], policy, batch_of(policy, rows))
+    for whole in (KL(), Undial()):
+        with pytest.raises(NotKeptError, match="whole distributions"):
+            wanted_by([whole], policy, batch_of(policy, rows))
     assert wanted_by([Anchor(1, mask="all"), Anchor(1)], policy, batch_of(policy, rows)) == [Wanted(1, pictures=True)]
 
 

@@ -8,6 +8,7 @@ Cached, it is no model at all: what will be asked of it is computed before train
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -79,8 +80,8 @@ class CachedReference:
         raise NotKeptError("whole distributions are not kept")
 
     def answering(self, batch: Batch, text: str) -> Batch:
-        """Not kept."""
-        raise NotKeptError("other answers than the rows' are not kept")
+        """Not made here: no model is at hand to encode them. The policy makes them, and what it makes is found by its keys."""
+        raise NotKeptError("a cache makes no answers")
 
     def _filled(self, batch: Batch, wanted: Wanted, empty: Tensor) -> Tensor:
         at = places(batch.segments, wanted).cpu()
@@ -103,7 +104,8 @@ def fill(cache: ReferenceCache, policy: VLM, rows: Sequence[Row], wanted: Sequen
     made, known = 0, 0
     with bar("reference", len(rows) * len(wanted)) as progress:
         for want in wanted:
-            for row in rows:
+            for own in rows:
+                row = _answered(policy, own, want.answer)
                 kept = cache.get(row.key, want)
                 known += kept is not None
                 if kept is None or known % CHECKED == 1:
@@ -128,15 +130,15 @@ def wanted_by(terms: Sequence[Term], policy: Policy, batch: Batch) -> list[Wante
     """
     found: set[Wanted] = set()
     for term in terms:
-        asked = _Recorder(policy)
+        asked = _Recorder(policy, batch)
         with torch.no_grad():
             term(policy, asked, batch)
         mask = getattr(term, "mask", "answer")
-        if asked.layers and mask == "everything":
+        if asked.about and mask == "everything":
             raise NotKeptError("the mask 'everything' counts padding, which depends on the batch")
-        found |= {Wanted(layer, mask in ("image", "all")) for layer in asked.layers}
+        found |= {Wanted(layer, mask in ("image", "all"), answer) for layer, answer in asked.about}
     whole = {want.layer for want in found if want.pictures}
-    return sorted(want for want in found if want.pictures or want.layer not in whole)
+    return sorted({Wanted(want.layer, want.layer in whole, want.answer) for want in found})
 
 
 class NotKeptError(ValueError):
@@ -144,19 +146,17 @@ class NotKeptError(ValueError):
 
 
 class _Recorder:
-    """A reference that notes what it is asked."""
+    """A reference that notes what it is asked: which layers, about rows answered with which text (empty: their own)."""
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy, self.layers = policy, set[int]()
+    def __init__(self, policy: Policy, batch: Batch) -> None:
+        self._policy, self._batch, self.about = policy, batch, set[tuple[int, str]]()
 
     def token_logprobs(self, batch: Batch) -> Tensor:
-        if not batch.keys:
-            raise NotKeptError("a term asks the reference about another answer than the row's")
-        self.layers.add(0)
+        self.about.add((0, self._answer(batch)))
         return self._policy.token_logprobs(batch)
 
     def hidden(self, batch: Batch, layer: int) -> Tensor:
-        self.layers.add(layer)
+        self.about.add((layer, self._answer(batch)))
         return self._policy.hidden(batch, layer)
 
     def logits(self, batch: Batch, counted: Tensor) -> Tensor:
@@ -164,6 +164,19 @@ class _Recorder:
 
     def answering(self, batch: Batch, text: str) -> Batch:
         return self._policy.answering(batch, text)
+
+    def _answer(self, batch: Batch) -> str:
+        if batch is self._batch:
+            return ""
+        given = {example.response or "" for example in batch.examples}
+        if len(given) > 1 or not batch.keys:
+            raise NotKeptError("a term asks the reference about answers that are not known before")
+        return given.pop()
+
+
+def _answered(policy: VLM, row: Row, text: str) -> Row:
+    """`row` with `text` for its answer; as it is where there is none."""
+    return policy.encoder.encode(dataclasses.replace(row.example, response=text), True) if text else row
 
 
 def _agree(kept: Tensor, found: Tensor, tolerance: float) -> bool:

@@ -30,11 +30,13 @@ _SAMPLE = 1 << 14
 class Wanted:
     """What is asked of the reference: log-probabilities of tokens (layer 0), or the residual stream after a layer.
 
-    `pictures`: also at the places of the picture, which otherwise are left out; they are most of a row.
+    `pictures`: also at the places of the picture, which otherwise are left out; they are most of a row. `answer`: of the row
+    answered with this text instead of its own.
     """
 
     layer: int = 0
     pictures: bool = False
+    answer: str = ""
 
 
 class ReferenceCache:

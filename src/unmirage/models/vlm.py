@@ -104,8 +104,8 @@ class VLM:
 
     def answering(self, batch: Batch, text: str) -> Batch:
         """The examples of `batch`, every one of them answered with `text`."""
-        examples = [dataclasses.replace(example, response=text) for example in batch.examples]
-        return self.to_device(self.encoder.collate([self.encoder.encode(example, True) for example in examples]))
+        rows = [self.encoder.encode(dataclasses.replace(example, response=text), True) for example in batch.examples]
+        return dataclasses.replace(self.to_device(self.encoder.collate(rows)), keys=tuple(row.key for row in rows))
 
     def hidden(self, batch: Batch, layer: int) -> Tensor:
         """Residual stream after decoder block `layer` (1 = after the first), (B, S, H); later blocks do not run."""
