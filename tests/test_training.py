@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from unmirage.losses import CrossEntropy
 from unmirage.models import vlm
 from unmirage.recipe import Model, Train
 from unmirage.toy import build, splits
@@ -124,6 +126,27 @@ def test_streams_are_seeded_and_every_epoch_shows_every_row() -> None:
     assert Stream("s", rows[:3], tiny, 4, 0).batch(0).segments.shape[0] == 4  # sets smaller than a batch work
     with pytest.raises(ValueError, match="'s' is empty"):
         Stream("s", [], tiny, 4, 0)
+
+
+def test_the_batches_of_one_step_hold_its_rows_by_length() -> None:
+    """The step has the same rows, so the gradient of a mean over rows is the same; its batches are padded less."""
+    tiny = vlm.VLM(make_model(0), make_processor())
+    some = splits.load("", "train", 0)[::100][:24]
+    rows = [dataclasses.replace(row, response=" ".join(["red"] * (1 + i % 12))) for i, row in enumerate(some)]
+    drawn, by_length = Stream("s", rows, tiny, 3, 0), Stream("s", rows, tiny, 3, 0, step=4)
+    shares, found = [], []
+    for stream in (drawn, by_length):
+        batches = [stream.batch(k) for k in range(4)]
+        shares.append(sum(int((b.segments == 0).sum()) for b in batches) / sum(b.segments.numel() for b in batches))
+        loss = torch.stack([CrossEntropy()(tiny, tiny, b) for b in batches]).mean()
+        found.append(torch.autograd.grad(loss, list(tiny.model.parameters()), allow_unused=True))
+    for step in range(3):
+        held = [[i for k in range(step * 4, step * 4 + 4) for i in s.indices(k)] for s in (drawn, by_length)]
+        assert sorted(held[0]) == sorted(held[1]) and held[0] != held[1]
+    assert shares[1] < shares[0] / 2
+    for one, other in zip(*found, strict=True):
+        if one is not None:
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
 def test_packed_questions_cost_what_they_cost_alone() -> None:

@@ -19,7 +19,7 @@ from unmirage import processes, recipe, runs
 from unmirage.judges import BatchJudge, Judge
 from unmirage.losses import TERMS
 from unmirage.losses.policy import Policy, Term, Watched
-from unmirage.models import vlm
+from unmirage.models import trained, vlm
 from unmirage.models.fitting import must_fit
 from unmirage.models.frozen_tower import remembered
 from unmirage.models.one_pass import AskedOnce, OnePass
@@ -64,8 +64,8 @@ class Alignment:
         data = {name: examples_of(run, name) for name in dict.fromkeys(t.stream for t in r.terms)}
         self.policy = vlm.load(r.model)
         runs.note(run, {"device": str(self.policy.device)} | self._learnt(data))
-        self.streams = {name: Stream(name, rows, self.policy, r.train.batch_size, r.seed) for name, rows in data.items()}
-        count = r.train.steps * r.train.accumulate
+        size, each, count = r.train.batch_size, r.train.accumulate, r.train.steps * r.train.accumulate
+        self.streams = {name: Stream(name, rows, self.policy, size, r.seed, each) for name, rows in data.items()}
         for name, stream in self.streams.items():
             must_fit(self.policy.encoder, [data[name][i] for i in stream.used(count)], True)
         self._before = saved.Fingerprint.of(self.policy, self._first())
@@ -73,6 +73,7 @@ class Alignment:
         self._asked, self.reference = self._refer()
         torch.manual_seed(r.seed)  # what an adapter begins with, and dropout
         self.policy.choose_trained(r.model)
+        runs.note(run, {"trained": dict(trained.groups(self.policy.model))})
         if r.train.checkpointing:
             self.policy.recompute_activations()
         self._pass: tuple[str, int, OnePass, AskedOnce, set[int]] | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 import sys
 import tempfile
 from collections import Counter
@@ -16,6 +15,7 @@ from unmirage import runs
 from unmirage.aligning import Alignment
 from unmirage.losses.batch import Segment, selected
 from unmirage.losses.policy import Term
+from unmirage.models import trained
 from unmirage.recipe import Recipe
 from unmirage.settings import Term as Spec
 
@@ -91,13 +91,11 @@ def _stream(alignment: Alignment, name: str, used: int) -> Iterator[str]:
 
 
 def _trained(alignment: Alignment) -> Iterator[str]:
-    parameters = list(alignment.policy.model.named_parameters())
-    moving = [(name, p) for name, p in parameters if p.requires_grad]
-    count, total = (sum(p.numel() for _, p in some) for some in (moving, parameters))
-    groups: Counter[str] = Counter()
-    for name, parameter in moving:
-        groups[re.sub(r"\.\d+\.", ".*.", name)] += parameter.numel()
-    yield f"trained: {count:,} of {total:,} parameters ({100 * count / total:.2g} %)"
+    parameters = list(alignment.policy.model.parameters())
+    total, groups = sum(p.numel() for p in parameters), trained.groups(alignment.policy.model)
+    count, modality = groups.total(), alignment.run.recipe.model.modality
+    side = f", modality {modality}" if modality else ""
+    yield f"trained: {count:,} of {total:,} parameters ({100 * count / total:.2g} %){side}"
     for name, size in groups.most_common(_SHOWN):
         yield f"  {size:>12,}  {name}"
     if len(groups) > _SHOWN:

@@ -47,6 +47,10 @@ class Model(Table):
     asks one: "live" (the adapter off, or a second model), "cache" (computed once, kept on disk), or "auto": the cache from
     50 million parameters on.
 
+    What is trained: the parameters whose name `train` matches, or `lora`; `modality` narrows that to the language model ("text")
+    or to all else ("image": what `train` matches there, so the projector, and the tower with `train = ".*"`); "both" adds
+    to `lora` what it would leave out of the image side.
+
     `adapter`: a LoRA adapter, or several; each is merged in before the next, and the last one unless `merge` is false. `dtype`
     "8bit" and "4bit" want a GPU and bitsandbytes. `device_map` = "auto" spreads the weights over all GPUs (accelerate).
     `trust_remote_code`: whether Python code that lies beside the weights is run.
@@ -63,6 +67,7 @@ class Model(Table):
     picture: str = "[picture]"
     train: str = r"^(?!.*(vision_tower|vision_model)).*$"
     lora: Lora | None = None
+    modality: Literal["", "text", "image", "both"] = ""
     reference: Literal["auto", "cache", "live"] = "auto"
 
     @property

@@ -59,14 +59,17 @@ def options(settings: recipe.Model) -> dict[str, Any]:
 
 
 def finished(model: Any, settings: recipe.Model) -> Any:
-    """`model` with the recipe's adapters, each merged in before the next, on its device."""
-    adapters = settings.adapters
+    """`model` with the recipe's adapters, each merged in before the next, on its device.
+
+    The last one stays apart on weights of few bits: merged in, it would be rounded as they are, and be another one.
+    """
+    adapters, merge = settings.adapters, settings.merge and settings.dtype not in _BITS
     for i, folder in enumerate(adapters):
         from peft import PeftModel
 
         with peft_unheard():
             model = PeftModel.from_pretrained(model, folder)
-            if settings.merge or i < len(adapters) - 1:
+            if merge or i < len(adapters) - 1:
                 model = model.merge_and_unload()
     return model if settings.device_map or settings.dtype in _BITS else model.to(device_of(settings))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -32,7 +31,7 @@ from transformers.utils import logging as transformers_logging
 
 from unmirage import recipe
 from unmirage.losses.batch import Batch
-from unmirage.models import loading
+from unmirage.models import loading, trained
 from unmirage.models.encoding import Encoder
 from unmirage.models.named import ready
 from unmirage.records import Completion, Example
@@ -220,24 +219,10 @@ class VLM:
         Raises:
             ModelError: nothing matches.
         """
-        if hasattr(self.model, "merge_and_unload"):  # what is trained comes after the adapters there are
-            self.model = self.model.merge_and_unload()
-        if settings.lora is not None:
-            from peft import LoraConfig, get_peft_model
-
-            lora = settings.lora
-            shape = LoraConfig(r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.targets)
-            try:
-                with loading.peft_unheard():
-                    self.model = get_peft_model(self.model, shape)
-            except ValueError as error:
-                raise ModelError(f"no module of this model matches [model.lora] targets {lora.targets!r}") from error
-            return
-        wanted = re.compile(settings.train)
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(bool(wanted.search(name)))
-        if not any(p.requires_grad for p in self.model.parameters()):
-            raise ModelError(f"no parameter of this model matches [model] train {settings.train!r}")
+        try:
+            self.model = trained.marked(self.model, settings)
+        except trained.NothingTrainedError as error:
+            raise ModelError(str(error)) from error
 
     def recompute_activations(self) -> None:
         """Keep only what enters each block while training, and compute the rest again on the way back."""

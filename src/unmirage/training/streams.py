@@ -1,7 +1,8 @@
 """Streams: seeded, endless sequences of batches, each a pure function of the step.
 
 Nothing is consumed, so there is no cursor to save and every rank sees the same order. Sets of any size work: an epoch
-is a seeded permutation, and a batch may reach over its end into the next.
+is a seeded permutation, and a batch may reach over its end into the next. Where a step is made of several batches, its rows
+are put into them by length: the step stays what it is, and less of it is padding.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Sequence
+from functools import cached_property
 
 from unmirage import processes
 from unmirage.losses.batch import Batch
 from unmirage.models.encoding import Row
+from unmirage.models.fitting import lengths
 from unmirage.models.vlm import VLM
 from unmirage.records import Example
 
@@ -20,8 +23,8 @@ from unmirage.records import Example
 class Stream:
     """Batches of `size` examples of `examples`, in an order given by `seed`; with several processes each holds its own rows."""
 
-    def __init__(self, name: str, examples: Sequence[Example], vlm: VLM, size: int, seed: int) -> None:
-        """Refuse an empty set.
+    def __init__(self, name: str, examples: Sequence[Example], vlm: VLM, size: int, seed: int, step: int = 1) -> None:
+        """`step`: so many batches make one step; its rows are put into them by length. Refuse an empty set.
 
         Raises:
             ValueError: there is no example, or the batch cannot be shared out evenly; later, where an encoded example has no
@@ -31,7 +34,7 @@ class Stream:
             raise ValueError(f"the data set {name!r} is empty: there is nothing to train on")
         if size % processes.count():
             raise ValueError(f"a batch of {size} cannot be shared by {processes.count()} processes: choose a multiple of that")
-        self.name, self.size, self.seed = name, size, seed
+        self.name, self.size, self.seed, self.step = name, size, seed, step
         self._examples, self._vlm = examples, vlm
         self._rows: dict[int, Row] = {}
         self._order: dict[int, list[int]] = {}
@@ -39,7 +42,16 @@ class Stream:
 
     def indices(self, step: int) -> list[int]:
         """Which examples batch `step` holds."""
-        return [self._index(k) for k in range(step * self.size, (step + 1) * self.size)]
+        whole, place = divmod(step, self.step)
+        drawn = [self._index(k) for k in range(whole * self.step * self.size, (whole + 1) * self.step * self.size)]
+        if self.step > 1:
+            drawn = sorted(drawn, key=self._lengths.__getitem__)
+        return drawn[place * self.size : (place + 1) * self.size]
+
+    @cached_property
+    def _lengths(self) -> list[int]:
+        """How many tokens each example takes."""
+        return lengths(self._vlm.encoder, self._examples, True)
 
     def used(self, steps: int) -> list[int]:
         """Which examples the first `steps` batches hold, each once, in the order of the set."""
