@@ -35,7 +35,7 @@ def test_everything_that_can_be_named_says_what_it_is(capsys: pytest.CaptureFixt
     assert "  one_word     Bring in one of `words`" in capsys.readouterr().out
     assert cli.main(["list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert list(told) == ["datasets", "attacks", "judges", "terms", "recipes", "models"]
+    assert list(told) == ["datasets", "attacks", "judges", "terms", "recipes", "launch", "models"]
     assert all(isinstance(name, str) for names in told.values() for name in names) and "toy" in told["recipes"]
 
 

@@ -105,6 +105,15 @@ def test_few_bits_want_a_gpu_and_a_package(bits: str, monkeypatch: pytest.Monkey
     assert loading.options(settings)["device_map"] == {"": "cuda:1"}  # of several processes each has its own
 
 
+def test_an_adapter_stays_apart_on_few_bits(folders: tuple[Path, list[Tensor]]) -> None:
+    """Merged into weights of 4 bits it would be rounded with them, and be another one; the control: elsewhere it is merged."""
+    folder, _ = folders
+    for bits, apart in (("4bit", True), ("8bit", True), ("float32", False)):
+        base = vlm.load(model(folder, [])).model
+        made = loading.finished(base, model(folder, "one").model_copy(update={"dtype": bits}))
+        assert hasattr(made, "merge_and_unload") == apart, bits
+
+
 def test_code_beside_the_weights_is_not_run_unless_asked(folders: tuple[Path, list[Tensor]], tmp_path: Path) -> None:
     folder, _ = folders
     plain, trusting = model(folder, []), model(folder, [], trust_remote_code=True)
