@@ -64,8 +64,8 @@ class Alignment:
         data = {name: examples_of(run, name) for name in dict.fromkeys(t.stream for t in r.terms)}
         self.policy = vlm.load(r.model)
         runs.note(run, {"device": str(self.policy.device)} | self._learnt(data))
-        size, each, count = r.train.batch_size, r.train.accumulate, r.train.steps * r.train.accumulate
-        self.streams = {name: Stream(name, rows, self.policy, size, r.seed, each) for name, rows in data.items()}
+        size, count = r.train.batch_size, r.train.steps * r.train.accumulate
+        self.streams = {name: Stream(name, rows, self.policy, size, r.seed, self._sorted(name)) for name, rows in data.items()}
         for name, stream in self.streams.items():
             must_fit(self.policy.encoder, [data[name][i] for i in stream.used(count)], True)
         self._before = saved.Fingerprint.of(self.policy, self._first())
@@ -157,6 +157,12 @@ class Alignment:
 
     def _on(self, stream: str) -> list[Term]:
         return [term for term, spec in zip(self.terms, self.run.recipe.terms, strict=True) if spec.stream == stream]
+
+    def _sorted(self, stream: str) -> int:
+        """Among how many batches rows go by length: those of a step, unless a term's loss depends on a row's neighbours."""
+        terms = self._on(stream)
+        mixed = any(getattr(t, "reduce", "") == "batch_token_mean" or getattr(t, "adaptive", False) for t in terms)
+        return 1 if mixed else self._settings.accumulate
 
     def _first(self) -> list[Example]:
         stream = next(iter(self.streams.values()))
