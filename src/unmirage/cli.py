@@ -71,6 +71,8 @@ def parser() -> argparse.ArgumentParser:
         sub = verb(name, does, summary)
         sub.add_argument("recipe", metavar="RECIPE", help="a TOML file, or the name of a shipped recipe")
         sub.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", dest="overrides")
+        if name not in ("audit", "forgetset"):
+            sub.add_argument("--jobs", type=int, default=1, metavar="N", help="so many methods of a suite at once, each a process")
         if name == "align":
             sub.add_argument("--explain", action="store_true", help="only say what would be trained: loss, masks, parameters")
             sub.add_argument("--find-rate", action="store_true", help="only try learning rates, from 1e-7 to 0.1")
@@ -177,9 +179,10 @@ def _suite(options: argparse.Namespace, chosen: recipe.Recipe, out: Path, name: 
     published.check(chosen.published)
     with runs.hold(out):
         if name != "everything":
-            folders = suites.carry_out(some, out, [getattr(steps, name)])
+            folders = suites.carry_out(some, out, [getattr(steps, name)], options.jobs)
         else:
-            folders = suites.carry_out(some, out, [steps.audit, steps.align, steps.evaluate, steps.tamper])
+            each = [steps.audit, steps.align, steps.evaluate, steps.tamper]
+            folders = suites.carry_out(some, out, each, options.jobs)
             found = comparing.compare(some, out, chosen.compare)
             stand = [out / folder for row in found["methods"] for folder in row["folders"]]
             tampered = steps.tampered(some, found, out)

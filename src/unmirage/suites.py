@@ -14,10 +14,12 @@ import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unmirage import recipe, runs
+from unmirage import processes, recipe, runs
+from unmirage.jobs import side_by_side
 from unmirage.recipe import Recipe, RecipeError
 from unmirage.runs import Run
 
@@ -73,14 +75,26 @@ def _grid(name: str, method: str, axes: Any) -> list[dict[str, Any]]:
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
-def carry_out(some: Sequence[Member], out: Path, steps: Sequence[Callable[[Run], Any]]) -> list[Path]:
-    """`steps` on every member, each in its folder in `out`; the folders."""
-    folders = []
-    for member in some:
-        folder = out / member.folder
-        with runs.hold(folder):
-            run = runs.claim(folder, member.recipe)
-            for step in steps:
-                step(run)
-        folders.append(folder)
-    return folders
+def carry_out(some: Sequence[Member], out: Path, steps: Sequence[Callable[[Run], Any]], jobs: int = 1) -> list[Path]:
+    """`steps` on every member, each in its folder in `out`, in up to `jobs` processes; the folders.
+
+    Raises:
+        ValueError: several jobs under `accelerate launch`, whose processes share one member.
+    """
+    if jobs > 1 and processes.count() > 1:
+        raise ValueError("--jobs runs several methods at once, `accelerate launch` one in several processes: choose one of the two")
+    does = partial(_carried_out, out=out, steps=tuple(steps))
+    if min(jobs, len(some)) > 1:
+        side_by_side({member.folder: member for member in some}, does, jobs, out.name)
+    else:
+        for member in some:
+            does(member)
+    return [out / member.folder for member in some]
+
+
+def _carried_out(member: Member, out: Path, steps: Sequence[Callable[[Run], Any]]) -> None:
+    folder = out / member.folder
+    with runs.hold(folder):
+        run = runs.claim(folder, member.recipe)
+        for step in steps:
+            step(run)

@@ -22,7 +22,7 @@ _NAMES = ("vision_tower", "vision_model")
 @contextmanager
 def remembered(model: nn.Module, most: int = 2 << 30) -> Iterator[FrozenTower | None]:
     """Inside, the tower of `model` remembers up to `most` bytes of what it made; None where it is trained, or there is none."""
-    tower = next((module for name, module in model.named_modules() if name.rpartition(".")[2] in _NAMES), None)
+    tower = _tower(model)
     if tower is None or any(parameter.requires_grad for parameter in tower.parameters()):
         yield None
         return
@@ -32,6 +32,30 @@ def remembered(model: nn.Module, most: int = 2 << 30) -> Iterator[FrozenTower | 
         yield memory
     finally:
         del tower.forward  # that of its class shows again
+
+
+class Recall:
+    """What the tower of a model made, for a model whose weights change again and again: told as long as the tower's are the same."""
+
+    def __init__(self, model: nn.Module, most: int = 2 << 30) -> None:
+        """Remember up to `most` bytes of what the tower, as it is now, makes."""
+        tower = _tower(model)
+        self._memory = None if tower is None else FrozenTower(tower, most)
+        self._weights = [] if tower is None else [p.detach().to("cpu", copy=True) for p in tower.parameters()]
+
+    @contextmanager
+    def while_same(self, model: nn.Module) -> Iterator[FrozenTower | None]:
+        """Inside, the tower of `model` makes what it has not made yet; None where its weights are other ones, or it has none."""
+        tower = _tower(model)
+        now = [] if tower is None else [p.detach().cpu() for p in tower.parameters()]
+        if tower is None or len(now) != len(self._weights) or not all(map(torch.equal, now, self._weights)):
+            yield None
+            return
+        tower.forward = self._memory
+        try:
+            yield self._memory
+        finally:
+            del tower.forward
 
 
 class FrozenTower:
@@ -73,6 +97,10 @@ class FrozenTower:
             _, (_, gone) = self._kept.popitem(last=False)
             self._held -= gone
         return found
+
+
+def _tower(model: nn.Module) -> nn.Module | None:
+    return next((module for name, module in model.named_modules() if name.rpartition(".")[2] in _NAMES), None)
 
 
 def _row(value: Any, i: int, count: int) -> Any:
