@@ -72,7 +72,9 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("recipe", metavar="RECIPE", help="a TOML file, or the name of a shipped recipe")
         sub.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", dest="overrides")
         if name not in ("audit", "forgetset"):
-            sub.add_argument("--jobs", type=int, default=1, metavar="N", help="so many methods of a suite at once, each a process")
+            sub.add_argument(
+                "--jobs", type=int, default=1, metavar="N", help="so many methods of a suite at once, each a process"
+            )
         if name == "align":
             sub.add_argument("--explain", action="store_true", help="only say what would be trained: loss, masks, parameters")
             sub.add_argument("--find-rate", action="store_true", help="only try learning rates, from 1e-7 to 0.1")

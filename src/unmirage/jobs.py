@@ -15,7 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from tqdm import tqdm
 
 from unmirage.progress import bar, be_quiet
 
@@ -60,7 +62,8 @@ def side_by_side(tasks: Mapping[str, T], task: Callable[[T], None], jobs: int, t
     Raises:
         Exception: what a task raised, with the name of the task before its message.
     """
-    waiting, workers, busy = list(tasks), [], {}  # type: list[str], list[Worker], dict[Connection, tuple[Worker, str]]
+    waiting, workers = list(tasks), []  # type: list[str], list[Worker]
+    busy: dict[Any, tuple[Worker, str]] = {}
     try:
         with bar(title, len(tasks), unit=" runs") as progress:
             while waiting or busy:
@@ -72,7 +75,7 @@ def side_by_side(tasks: Mapping[str, T], task: Callable[[T], None], jobs: int, t
                     busy[worker.line] = (worker, name)
                     worker.line.send(tasks[name])
                 for line in wait(list(busy)):
-                    worker, name = busy.pop(line)  # type: ignore[arg-type]  # only lines are waited for
+                    worker, name = busy.pop(line)
                     if (error := worker.reply()) is not None:
                         raise named(error, name)
                     progress.update(1)
@@ -93,6 +96,7 @@ def named(error: Exception, name: str) -> Exception:
 def _work(line: Connection, task: Callable[[T], None]) -> None:
     """A worker's life: a task, how it ended, the next one, until nobody gives any."""
     threading.Thread(target=_follow, daemon=True).start()
+    tqdm.set_lock(threading.RLock())  # tqdm's own is one of the system's, which a process that is ended leaves behind
     be_quiet(True)
     while True:
         try:
@@ -121,4 +125,6 @@ def _sendable(error: Exception) -> Exception:
         found = pickle.loads(pickle.dumps(error))
     except Exception:
         return RuntimeError(f"{type(error).__name__}: {error}")
-    return found if isinstance(found, Exception) and str(found) == str(error) else RuntimeError(f"{type(error).__name__}: {error}")
+    return (
+        found if isinstance(found, Exception) and str(found) == str(error) else RuntimeError(f"{type(error).__name__}: {error}")
+    )

@@ -38,7 +38,6 @@ class Sample:
         """The unedited questions."""
         return [example for example in self.examples if example.edit is None]
 
-
     def batches(self, policy: VLM, size: int) -> Iterator[Batch]:
         """All that must be answered, ready for `policy`."""
         return (policy.asking(some) for some in portions(self.examples, size))

@@ -82,7 +82,9 @@ def carry_out(some: Sequence[Member], out: Path, steps: Sequence[Callable[[Run],
         ValueError: several jobs under `accelerate launch`, whose processes share one member.
     """
     if jobs > 1 and processes.count() > 1:
-        raise ValueError("--jobs runs several methods at once, `accelerate launch` one in several processes: choose one of the two")
+        raise ValueError(
+            "--jobs runs several methods at once, `accelerate launch` one in several processes: choose one of the two"
+        )
     does = partial(_carried_out, out=out, steps=tuple(steps))
     if min(jobs, len(some)) > 1:
         side_by_side({member.folder: member for member in some}, does, jobs, out.name)

@@ -35,7 +35,7 @@ def remembered(model: nn.Module, most: int = 2 << 30) -> Iterator[FrozenTower | 
 
 
 class Recall:
-    """What the tower of a model made, for a model whose weights change again and again: told as long as the tower's are the same."""
+    """What a tower made, while the weights of its model change again and again: told as long as its own are what they were."""
 
     def __init__(self, model: nn.Module, most: int = 2 << 30) -> None:
         """Remember up to `most` bytes of what the tower, as it is now, makes."""
@@ -48,7 +48,8 @@ class Recall:
         """Inside, the tower of `model` makes what it has not made yet; None where its weights are other ones, or it has none."""
         tower = _tower(model)
         now = [] if tower is None else [p.detach().cpu() for p in tower.parameters()]
-        if tower is None or len(now) != len(self._weights) or not all(map(torch.equal, now, self._weights)):
+        same = len(now) == len(self._weights) and all(map(torch.equal, now, self._weights))
+        if tower is None or self._memory is None or not same:
             yield None
             return
         tower.forward = self._memory
