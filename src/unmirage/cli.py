@@ -72,9 +72,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("recipe", metavar="RECIPE", help="a TOML file, or the name of a shipped recipe")
         sub.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", dest="overrides")
         if name not in ("audit", "forgetset"):
-            sub.add_argument(
-                "--jobs", type=int, default=1, metavar="N", help="so many methods of a suite at once, each a process"
-            )
+            sub.add_argument("--jobs", type=int, default=1, metavar="N", help="so many runs of a suite at once, a process each")
         if name == "align":
             sub.add_argument("--explain", action="store_true", help="only say what would be trained: loss, masks, parameters")
             sub.add_argument("--find-rate", action="store_true", help="only try learning rates, from 1e-7 to 0.1")
@@ -180,11 +178,8 @@ def _suite(options: argparse.Namespace, chosen: recipe.Recipe, out: Path, name: 
     some = suites.members(options.recipe, options.overrides)
     published.check(chosen.published)
     with runs.hold(out):
-        if name != "everything":
-            folders = suites.carry_out(some, out, [getattr(steps, name)], options.jobs)
-        else:
-            each = [steps.audit, steps.align, steps.evaluate, steps.tamper]
-            folders = suites.carry_out(some, out, each, options.jobs)
+        folders = suites.carry_out(some, out, steps.CHAIN if name == "everything" else [getattr(steps, name)], options.jobs)
+        if name == "everything":
             found = comparing.compare(some, out, chosen.compare)
             stand = [out / folder for row in found["methods"] for folder in row["folders"]]
             tampered = steps.tampered(some, found, out)
