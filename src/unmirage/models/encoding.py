@@ -159,7 +159,7 @@ class Encoder:
         return self.render(example).rpartition(self.tokenizer.convert_ids_to_tokens(self.image_token))[0]
 
     def _variant(self, row: Row, before: str | None, example: Example) -> Row | None:
-        """`example` with the tokens of `row` up to its picture, and its own after that; None where the texts up to there differ."""
+        """`example` with the tokens of `row` up to its picture, and its own after that; None where the texts up to it differ."""
         end = row.picture_end
         if end == 0 or before is None or not self.tokenizer.is_fast:
             return None
