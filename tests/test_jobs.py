@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from unmirage import runs
-from unmirage.jobs import side_by_side
+from unmirage.jobs import Tasks, side_by_side
 from unmirage.progress import bar
 
 SUITE = """
@@ -33,12 +33,12 @@ import signal, sys
 from functools import partial
 from pathlib import Path
 from test_jobs import wait_long
-from unmirage.jobs import side_by_side
+from unmirage.jobs import Tasks, side_by_side
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is born deaf to Ctrl-C
 if __name__ == "__main__":
     try:
-        side_by_side({"a": "a", "b": "b"}, partial(wait_long, folder=Path(sys.argv[1])), 2, "long")
+        side_by_side(Tasks({"a": "a", "b": "b"}), partial(wait_long, folder=Path(sys.argv[1])), 2, "long")
     except KeyboardInterrupt:
         sys.exit(130)
 """
@@ -55,6 +55,13 @@ def note(name: str, folder: Path) -> None:
     """A task that says who did it."""
     (folder / name).write_text(str(os.getpid()))
     time.sleep(0.2)
+
+
+def follow(name: str, folder: Path) -> None:
+    """A task that comes after the one before it in the alphabet."""
+    assert name == "a" or (folder / chr(ord(name) - 1)).exists()
+    time.sleep(0.3)
+    (folder / name).touch()
 
 
 def fail(name: str) -> None:
@@ -93,9 +100,16 @@ def gone(pid: int) -> bool:
 
 def test_every_task_is_done_once_and_by_no_more_processes_than_asked(tmp_path: Path) -> None:
     names = [f"task-{i}" for i in range(5)]
-    side_by_side({name: name for name in names}, partial(note, folder=tmp_path), 2, "some")
+    side_by_side(Tasks({name: name for name in names}), partial(note, folder=tmp_path), 2, "some")
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert len({path.read_text() for path in tmp_path.iterdir()} - {str(os.getpid())}) == 2
+
+
+def test_a_task_waits_for_those_that_it_is_after(tmp_path: Path) -> None:
+    names = Tasks({name: name for name in "cba"}, {"b": {"a"}, "c": {"b"}})
+    side_by_side(names, partial(follow, folder=tmp_path), 2, "some")
+    with pytest.raises(ValueError, match="b, c: each of them waits for another one"):
+        side_by_side(Tasks({"b": "b", "c": "c"}, {"b": {"c"}, "c": {"b"}}), fail, 2, "some")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +124,7 @@ def test_every_task_is_done_once_and_by_no_more_processes_than_asked(tmp_path: P
 def test_what_fails_is_named_and_ends_the_others(name: str, kind: type[Exception], said: str) -> None:
     began = time.monotonic()
     with pytest.raises(kind, match=said):
-        side_by_side({"long": "long", name: name} if name == "wrong" else {name: name}, fail, 2, "some")
+        side_by_side(Tasks({"long": "long", name: name} if name == "wrong" else {name: name}), fail, 2, "some")
     assert time.monotonic() - began < 30
 
 
@@ -127,6 +141,15 @@ def test_a_suite_side_by_side_is_the_suite_one_after_the_other(tmp_path: Path) -
         made[jobs] = {str(n): (tmp_path / str(jobs) / n).read_bytes() for n in names if n.name != "run.lock"}
     assert made[1] == made[2] and len(made[1]) == 12
     assert made[1]["base-seed0/edited.jsonl"] != made[1]["base-seed1/edited.jsonl"]
+
+
+def test_a_run_that_learns_from_anothers_forget_set_comes_after_it() -> None:
+    from unmirage import suites
+
+    read = {
+        member.folder: suites._read_by(member) for member in suites.members("smol-vlguard", ["paths.vlguard=/data/train.json"])
+    }
+    assert read["RMU"] == {"NPO"} and read["NPO"] == set()
 
 
 def test_jobs_and_a_launcher_do_not_go_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Several processes side by side, each doing one task after the other: `unmirage run SUITE --jobs 2`.
 
-Tasks must not need each other. When one fails, or the user interrupts, every process ends at once, and when the parent is killed
+When one fails, or the user interrupts, every process ends at once, and when the parent is killed
 they end by themselves; what a task had written stays, for the next time.
 """
 
@@ -11,11 +11,11 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
@@ -56,28 +56,44 @@ class Worker:
         return said
 
 
-def side_by_side(tasks: Mapping[str, T], task: Callable[[T], None], jobs: int, title: str) -> None:
-    """Do `task` on each of `tasks`, by name, in up to `jobs` processes; `title` stands before the bar that counts them.
+@dataclass(frozen=True)
+class Tasks(Generic[T]):
+    """What is to be done, by name; a task begins when all those are done that it is `after`."""
+
+    given: Mapping[str, T]
+    after: Mapping[str, Set[str]] = field(default_factory=dict)
+
+    def ready(self, waiting: Sequence[str], done: Set[str]) -> str | None:
+        """The first of `waiting` that waits for nothing."""
+        return next((name for name in waiting if self.after.get(name, set()) <= done), None)
+
+
+def side_by_side(tasks: Tasks[T], task: Callable[[T], None], jobs: int, title: str) -> None:
+    """Do `task` on each of `tasks` in up to `jobs` processes; `title` stands before the bar that counts them.
 
     Raises:
         Exception: what a task raised, with the name of the task before its message.
     """
-    waiting, workers = list(tasks), []  # type: list[str], list[Worker]
+    waiting, done = list(tasks.given), set[str]()
+    workers: list[Worker] = []
     busy: dict[Any, tuple[Worker, str]] = {}
     try:
-        with bar(title, len(tasks), unit=" runs") as progress:
+        with bar(title, len(waiting), unit=" runs") as progress:
             while waiting or busy:
-                while waiting and len(busy) < jobs:
+                while len(busy) < jobs and (name := tasks.ready(waiting, done)) is not None:
                     free = [worker for worker in workers if worker.line not in busy]
                     worker = free[0] if free else Worker.started(task)
                     workers += [] if free else [worker]
-                    name = waiting.pop(0)
+                    waiting.remove(name)
                     busy[worker.line] = (worker, name)
-                    worker.line.send(tasks[name])
+                    worker.line.send(tasks.given[name])
+                if not busy:
+                    raise ValueError(f"{', '.join(waiting)}: each of them waits for another one")
                 for line in wait(list(busy)):
                     worker, name = busy.pop(line)
                     if (error := worker.reply()) is not None:
                         raise named(error, name)
+                    done.add(name)
                     progress.update(1)
     finally:
         for worker in workers:

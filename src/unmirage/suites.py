@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from unmirage import processes, recipe, runs
-from unmirage.jobs import side_by_side
+from unmirage.jobs import Tasks, side_by_side
 from unmirage.recipe import Recipe, RecipeError
 from unmirage.runs import Run
 
@@ -87,11 +88,23 @@ def carry_out(some: Sequence[Member], out: Path, steps: Sequence[Callable[[Run],
         )
     does = partial(_carried_out, out=out, steps=tuple(steps))
     if min(jobs, len(some)) > 1:
-        side_by_side({member.folder: member for member in some}, does, jobs, out.name)
+        by_folder = {member.folder: member for member in some}
+        side_by_side(
+            Tasks(by_folder, {name: _read_by(member) & set(by_folder) for name, member in by_folder.items()}),
+            does,
+            jobs,
+            out.name,
+        )
     else:
         for member in some:
             does(member)
     return [out / member.folder for member in some]
+
+
+def _read_by(member: Member) -> set[str]:
+    """The folders beside its own whose forget sets `member` trains on."""
+    paths = [source.path for source in member.recipe.data.values() if source.format == "forgetset" and source.path]
+    return {Path(os.path.normpath(Path(member.folder) / path)).parts[0] for path in paths} - {member.folder}
 
 
 def _carried_out(member: Member, out: Path, steps: Sequence[Callable[[Run], Any]]) -> None:
