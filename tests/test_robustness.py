@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +15,10 @@ from torch import Tensor
 import tiny_families
 from unmirage import datasets, recipe, runs, steps
 from unmirage.models import vlm
+from unmirage.models.frozen_tower import Recall
 from unmirage.models.vlm import VLM
 from unmirage.records import Estimate, Example, Tampered
+from unmirage.report.robust import robust
 from unmirage.robustness import ablation, lens, pooling, probe, relearning, rounding, scaling, step
 from unmirage.robustness.keeping import restored
 from unmirage.robustness.states import last_states
@@ -180,4 +183,55 @@ def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(steps, "load_model", lambda _: pytest.fail("loaded although all is measured"))
     steps.tamper(whole)
     page = (whole.folder / "report.html").read_text()
-    assert "When the weights are attacked" in page and "ablate-harm-2" in page
+    assert "When the question and the weights are attacked" in page and "direction of harm out, layer 2" in page
+
+
+def test_a_picture_is_looked_at_once_for_all_changes_but_those_of_the_eye(toy: VLM) -> None:
+    asked = toy.asking(datasets.load("toy", "", "unsafe", 0)[:4])
+    recall, words, eye = Recall(toy.model), toy.model.get_output_embeddings(), toy.model.model.vision_tower
+    said = []
+    for times in (1, 2):
+        with torch.no_grad(), restored(toy):
+            words.weight.copy_(words.weight.roll(times - 1, 0))  # the second time every word is another
+            said.append(toy.answer(asked, 8))
+            with recall.while_same(toy.model) as memory:
+                assert toy.answer(asked, 8) == said[-1]
+                assert memory is not None and (memory.made, memory.asked) == (4, 4 * times)
+    assert said[0] != said[1]
+    with torch.no_grad(), restored(toy):
+        next(eye.parameters()).mul_(1.5)
+        with recall.while_same(toy.model) as memory:  # the control: what is remembered would be wrong
+            assert memory is None and "forward" not in vars(eye)
+    with recall.while_same(toy.model) as memory:
+        assert memory is not None
+
+
+def shares(**value: float) -> dict[str, object]:
+    return {name: dataclasses.asdict(leak(share, 96)) for name, share in value.items()}
+
+
+def test_the_page_lays_every_attack_beside_its_control(tmp_path: Path) -> None:
+    """By hand: a control has no line of its own where an attack has it beside it, unless it says something of benign requests."""
+    asked = {"none": shares(leak=0.0, correct=0.9), "what": shares(leak=0.5), "control-replace": shares(leak=0.1, refused=0.0)}
+    made = {"unchanged": shares(leak=0.5), "relearn-1": shares(leak=0.6), "relearn-other-1": shares(leak=0.2)}
+    made |= {"relearn-5": shares(leak=0.7), "round-4": shares(leak=0.4), "scale-0": shares(leak=0.9), "odd": shares(leak=0.3)}
+    rows = [{"kind": "question", "change": name, "control": name != "what", **row} for name, row in asked.items()]
+    rows += [
+        {"kind": "weights", "change": name, "control": name in ("unchanged", "scale-0"), **row} for name, row in made.items()
+    ]
+    (tmp_path / "robustness.json").write_text(json.dumps([{"model": "m", "rows": rows, "looks": []}]))
+    (found,) = robust([], str(tmp_path))
+    beside = {row.change: [None if c is None else c.value for c in row.cells[:2]] for row in found.rows}
+    assert beside == {
+        "asked plainly": [0.0, None],
+        "what": [0.5, 0.1],
+        "control-replace": [0.1, None],
+        "nothing changed": [0.5, None],
+        "relearning, rows: 1": [0.6, 0.2],
+        "relearning, rows: 5": [0.7, None],
+        "rounded to 4 bits": [0.4, 0.5],
+        "update undone: the model before": [0.9, None],
+        "odd": [0.3, None],
+    }
+    assert [row.change for row in found.of("question")] == ["asked plainly", "what", "control-replace"]
+    assert found.curve is not None and "1 rows 60%, 5 rows 70%" in found.curve

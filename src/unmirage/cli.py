@@ -68,6 +68,8 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", dest="overrides")
         if name in ("align", "run"):
             sub.add_argument("--forget-modality", choices=["text", "image", "both"], help="sets model.modality")
+        if name not in ("audit", "forgetset"):
+            sub.add_argument("--jobs", type=int, default=1, metavar="N", help="so many runs of a suite at once, a process each")
         if name == "align":
             sub.add_argument("--explain", action="store_true", help="only say what would be trained: loss, masks, parameters")
             sub.add_argument("--find-rate", action="store_true", help="only try learning rates, from 1e-7 to 0.1")
@@ -135,6 +137,7 @@ def _explain(error: Exception, verb: str) -> int:
 def _complain(message: str, status: int) -> int:
     print(f"{tint('unmirage:', 'red', sys.stderr)} {' '.join(message.split())}", file=sys.stderr)
     return status
+
 
 
 if __name__ == "__main__":

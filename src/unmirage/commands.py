@@ -55,10 +55,8 @@ def _suite(options: argparse.Namespace, chosen: recipe.Recipe, out: Path, name: 
     some = suites.members(options.recipe, options.overrides)
     published.check(chosen.published)
     with runs.hold(out):
-        if name != "everything":
-            folders = suites.carry_out(some, out, [getattr(steps, name)])
-        else:
-            folders = suites.carry_out(some, out, [steps.audit, steps.align, steps.evaluate, steps.tamper])
+        folders = suites.carry_out(some, out, steps.CHAIN if name == "everything" else [getattr(steps, name)], options.jobs)
+        if name == "everything":
             found = comparing.compare(some, out, chosen.compare)
             stand = [out / folder for row in found["methods"] for folder in row["folders"]]
             tampered = steps.tampered(some, found, out)

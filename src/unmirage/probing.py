@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from unmirage import processes
 from unmirage.judges import BatchJudge, Judge, verdicts
 from unmirage.judges.outcomes import outcomes_of
+from unmirage.losses.batch import Batch
 from unmirage.metrics.estimates import Asked, Judged, by_question, measure
 from unmirage.models.vlm import VLM
 from unmirage.questions import asked, portions
@@ -38,14 +39,23 @@ class Sample:
         """The unedited questions."""
         return [example for example in self.examples if example.edit is None]
 
+    def batches(self, policy: VLM, size: int) -> Iterator[Batch]:
+        """All that must be answered, ready for `policy`."""
+        return (policy.asking(some) for some in portions(self.examples, size))
 
-def measured(r: Recipe, policy: VLM, sample: Sample, judges: Sequence[Judge | BatchJudge]) -> list[Estimate]:
-    """Every estimate that the answers of `policy`, as it is now, to `sample` give; nothing is stored."""
+
+def measured(
+    r: Recipe, policy: VLM, sample: Sample, judges: Sequence[Judge | BatchJudge], batches: Iterable[Batch] | None = None
+) -> list[Estimate]:
+    """Every estimate that the answers of `policy`, as it is now, to `sample` give; nothing is stored.
+
+    `batches` are those of `sample`, where they have been made already.
+    """
     texts: dict[str, str] = {}
     found: list[Verdict] = []
-    for batch in portions(sample.examples, r.evaluate.batch_size):
-        said = policy.generate(batch, r.evaluate.max_new_tokens)
-        answers = list(zip(batch, said, strict=True))
+    for batch in sample.batches(policy, r.evaluate.batch_size) if batches is None else batches:
+        said = policy.answer(batch, r.evaluate.max_new_tokens)
+        answers = list(zip(batch.examples, said, strict=True))
         found += [verdict for judge in judges for verdict in verdicts(judge, answers)]
         texts |= {answer.example_id: answer.text for answer in said}
     scores, names = by_question(found, [verdict.judge for verdict in found])

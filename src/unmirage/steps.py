@@ -301,12 +301,14 @@ def report(folders: Sequence[Path], out: Path) -> Path:
     return write(folders, out)
 
 
+CHAIN = (audit, align, evaluate, tamper)
+"""Every step, in order, up to the report."""
+
+
 def everything(run: Run) -> None:
     """Every step of the recipe, skipping what is done."""
-    audit(run)
-    align(run)
-    evaluate(run)
-    tamper(run)
+    for step in CHAIN:
+        step(run)
     if processes.writes():
         report([run.folder], run.folder)
 

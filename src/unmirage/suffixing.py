@@ -19,6 +19,7 @@ from unmirage.records import Example, FoundSuffix, digest
 from unmirage.runs import Ledger, Run
 
 if TYPE_CHECKING:
+    from unmirage.models.prefix import Prefix
     from unmirage.models.vlm import VLM
 
 
@@ -31,7 +32,7 @@ def found(run: Run, parents: Mapping[str, Sequence[Example]], load: Callable[[],
     """The suffix attacks of `run` by split and name, ready to be asked; what is missing is searched on the model `load` gives."""
     made: dict[tuple[str, str], Attack] = {}
     ledger = ledger_of(run)
-    policy: VLM | None = None
+    engine: Prefix | None = None
     for spec in run.recipe.attacks:
         if spec.attack != "suffix":
             continue
@@ -40,15 +41,12 @@ def found(run: Run, parents: Mapping[str, Sequence[Example]], load: Callable[[],
         kept = ledger.read()
         missing = [e for e in parents[spec.split] if key(edit, e) not in kept]
         if missing:
-            model = policy or load()
-            if isinstance(model, Remote):
-                raise ValueError(f"the attack {spec.name!r} searches by gradient: it needs the model itself, not an endpoint")
-            policy = model
+            engine = engine or _engine(load(), spec.name)
             with bar(
                 f"{run.recipe.name}: {spec.name}", len(parents[spec.split]), len(parents[spec.split]) - len(missing)
             ) as progress:
                 for example in missing:
-                    ledger.append([_search(policy, edit, example)])
+                    ledger.append([_search(engine, edit, example)])
                     progress.update(1)
             kept = ledger.read()
         texts = {e.id: kept[key(edit, e)].text for e in parents[spec.split]}
@@ -75,15 +73,28 @@ def key(edit: Suffix, example: Example) -> str:
     return digest([dataclasses.asdict(edit), example.prompt, example.image])
 
 
-def _search(policy: VLM, edit: Suffix, example: Example) -> FoundSuffix:
+def _engine(model: VLM | Remote, attack: str) -> Prefix:
+    """One engine for all questions: it compares itself with the full forward once.
+
+    Raises:
+        ValueError: the model is behind an endpoint.
+    """
+    if isinstance(model, Remote):
+        raise ValueError(f"the attack {attack!r} searches by gradient: it needs the model itself, not an endpoint")
+    from unmirage.models.prefix import Prefix
+
+    return Prefix(model)
+
+
+def _search(engine: Prefix, edit: Suffix, example: Example) -> FoundSuffix:
     from unmirage.models.suffix_search import Search, random_search, suffix_search
 
     settings = Search(edit.length, edit.steps, edit.top, edit.batch, edit.seed)
     try:
         if edit.blind:  # the passes of a search that finds a new suffix in every try
-            best = random_search(policy, example, edit.target, settings, 1 + edit.steps * (edit.batch + 3))
+            best = random_search(engine, example, edit.target, settings, 1 + edit.steps * (edit.batch + 3))
         else:
-            best = suffix_search(policy, example, edit.target, settings)
+            best = suffix_search(engine, example, edit.target, settings)
     except ValueError:
         return FoundSuffix(key(edit, example), "", None, None, 0, 0)
     return FoundSuffix(key(edit, example), best.text, best.loss, best.plain, best.scored, best.gradients)

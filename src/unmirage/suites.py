@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import copy
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unmirage import recipe, runs
+from unmirage import processes, recipe, runs
+from unmirage.jobs import Tasks, side_by_side
 from unmirage.recipe import Recipe, RecipeError
 from unmirage.runs import Run
 
@@ -73,14 +76,40 @@ def _grid(name: str, method: str, axes: Any) -> list[dict[str, Any]]:
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
-def carry_out(some: Sequence[Member], out: Path, steps: Sequence[Callable[[Run], Any]]) -> list[Path]:
-    """`steps` on every member, each in its folder in `out`; the folders."""
-    folders = []
-    for member in some:
-        folder = out / member.folder
-        with runs.hold(folder):
-            run = runs.claim(folder, member.recipe)
-            for step in steps:
-                step(run)
-        folders.append(folder)
-    return folders
+def carry_out(some: Sequence[Member], out: Path, steps: Sequence[Callable[[Run], Any]], jobs: int = 1) -> list[Path]:
+    """`steps` on every member, each in its folder in `out`, in up to `jobs` processes; the folders.
+
+    Raises:
+        ValueError: several jobs under `accelerate launch`, whose processes share one member.
+    """
+    if jobs > 1 and processes.count() > 1:
+        raise ValueError(
+            "--jobs runs several methods at once, `accelerate launch` one in several processes: choose one of the two"
+        )
+    does = partial(_carried_out, out=out, steps=tuple(steps))
+    if min(jobs, len(some)) > 1:
+        by_folder = {member.folder: member for member in some}
+        side_by_side(
+            Tasks(by_folder, {name: _read_by(member) & set(by_folder) for name, member in by_folder.items()}),
+            does,
+            jobs,
+            out.name,
+        )
+    else:
+        for member in some:
+            does(member)
+    return [out / member.folder for member in some]
+
+
+def _read_by(member: Member) -> set[str]:
+    """The folders beside its own whose forget sets `member` trains on."""
+    paths = [source.path for source in member.recipe.data.values() if source.format == "forgetset" and source.path]
+    return {Path(os.path.normpath(Path(member.folder) / path)).parts[0] for path in paths} - {member.folder}
+
+
+def _carried_out(member: Member, out: Path, steps: Sequence[Callable[[Run], Any]]) -> None:
+    folder = out / member.folder
+    with runs.hold(folder):
+        run = runs.claim(folder, member.recipe)
+        for step in steps:
+            step(run)

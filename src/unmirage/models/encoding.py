@@ -104,9 +104,10 @@ class Encoder:
         picture = self._picture(examples[0])
         with _once(self.processor):
             rows = [self._prompt(example, picture) for example in examples[:2]]
-            quick = len(examples) > 2 and all(_same(self._variant(rows[0], row.example), row) for row in rows)
+            before = self._before(rows[0].example)
+            quick = len(examples) > 2 and all(_same(self._variant(rows[0], before, row.example), row) for row in rows)
             for example in examples[2:]:
-                made = self._variant(rows[0], example) if quick else None
+                made = self._variant(rows[0], before, example) if quick else None
                 rows.append(made or self._prompt(example, picture))
         return [self._fitting(self._begun(row)) for row in rows]
 
@@ -151,14 +152,19 @@ class Encoder:
             )
         return row
 
-    def _variant(self, row: Row, example: Example) -> Row | None:
-        """`example` with the picture tokens of `row` and the text after them tokenised anew; None where that cannot be."""
-        end = row.picture_end
-        if end == 0 or self.image_token is None or not self.tokenizer.is_fast:
+    def _before(self, example: Example) -> str | None:
+        """The text before the last mark that stands for the picture of `example`; None where there can be none."""
+        if self.image_token is None:
             return None
-        mark = self.tokenizer.convert_ids_to_tokens(self.image_token)
-        before, _, after = self.render(example).rpartition(mark)
-        if self.render(row.example).rpartition(mark)[0] != before:
+        return self.render(example).rpartition(self.tokenizer.convert_ids_to_tokens(self.image_token))[0]
+
+    def _variant(self, row: Row, before: str | None, example: Example) -> Row | None:
+        """`example` with the tokens of `row` up to its picture, and its own after that; None where the texts up to it differ."""
+        end = row.picture_end
+        if end == 0 or before is None or not self.tokenizer.is_fast:
+            return None
+        own, _, after = self.render(example).rpartition(self.tokenizer.convert_ids_to_tokens(self.image_token))
+        if own != before:
             return None
         tail = self.tokenizer(after, add_special_tokens=False, return_offsets_mapping=True, return_tensors="pt")
         segments = torch.cat([row.segments[:end], self._segments(tail["input_ids"][0], tail["offset_mapping"], after, example)])

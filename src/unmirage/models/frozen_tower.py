@@ -22,7 +22,7 @@ _NAMES = ("vision_tower", "vision_model")
 @contextmanager
 def remembered(model: nn.Module, most: int = 2 << 30) -> Iterator[FrozenTower | None]:
     """Inside, the tower of `model` remembers up to `most` bytes of what it made; None where it is trained, or there is none."""
-    tower = next((module for name, module in model.named_modules() if name.rpartition(".")[2] in _NAMES), None)
+    tower = _tower(model)
     if tower is None or any(parameter.requires_grad for parameter in tower.parameters()):
         yield None
         return
@@ -32,6 +32,31 @@ def remembered(model: nn.Module, most: int = 2 << 30) -> Iterator[FrozenTower | 
         yield memory
     finally:
         del tower.forward  # that of its class shows again
+
+
+class Recall:
+    """What a tower made, while the weights of its model change again and again: told as long as its own are what they were."""
+
+    def __init__(self, model: nn.Module, most: int = 2 << 30) -> None:
+        """Remember up to `most` bytes of what the tower, as it is now, makes."""
+        tower = _tower(model)
+        self._memory = None if tower is None else FrozenTower(tower, most)
+        self._weights = [] if tower is None else [p.detach().to("cpu", copy=True) for p in tower.parameters()]
+
+    @contextmanager
+    def while_same(self, model: nn.Module) -> Iterator[FrozenTower | None]:
+        """Inside, the tower of `model` makes what it has not made yet; None where its weights are other ones, or it has none."""
+        tower = _tower(model)
+        now = [] if tower is None else [p.detach().cpu() for p in tower.parameters()]
+        same = len(now) == len(self._weights) and all(map(torch.equal, now, self._weights))
+        if tower is None or self._memory is None or not same:
+            yield None
+            return
+        tower.forward = self._memory
+        try:
+            yield self._memory
+        finally:
+            del tower.forward
 
 
 class FrozenTower:
@@ -73,6 +98,10 @@ class FrozenTower:
             _, (_, gone) = self._kept.popitem(last=False)
             self._held -= gone
         return found
+
+
+def _tower(model: nn.Module) -> nn.Module | None:
+    return next((module for name, module in model.named_modules() if name.rpartition(".")[2] in _NAMES), None)
 
 
 def _row(value: Any, i: int, count: int) -> Any:

@@ -65,13 +65,13 @@ class Suffix:
     gradients: int
 
 
-def suffix_search(policy: VLM, example: Example, target: str, settings: Search) -> Suffix:
+def suffix_search(engine: Prefix, example: Example, target: str, settings: Search) -> Suffix:
     """Search a suffix of `example` that makes the answer begin with `target`.
 
     Raises:
         ValueError: no suffix of this length stays as it is when it is tokenised again, or the target has no tokens.
     """
-    asked = _Asked(policy, example, target)
+    asked = _Asked(engine, example, target)
     rng = random.Random(f"suffix/{settings.seed}")
     tokens = asked.drawn(1, settings.length, rng)[0]
     (loss,) = asked.losses([tokens])
@@ -87,12 +87,12 @@ def suffix_search(policy: VLM, example: Example, target: str, settings: Search) 
     return Suffix(asked.text(best[1]), best[0], asked.plain(), tuple(losses), scored, len(losses) - 1)
 
 
-def random_search(policy: VLM, example: Example, target: str, settings: Search, scored: int) -> Suffix:
+def random_search(engine: Prefix, example: Example, target: str, settings: Search, scored: int) -> Suffix:
     """The control: the best of `scored` suffixes drawn blindly, each of as many tokens, under the same conditions.
 
     A backward pass costs two forward ones, so against a search it gets `scored + 3 * gradients`.
     """
-    asked = _Asked(policy, example, target)
+    asked = _Asked(engine, example, target)
     tries = asked.drawn(scored, settings.length, random.Random(f"blind/{settings.seed}"))
     loss, tokens = min(zip(asked.losses(tries), tries, strict=True))
     return Suffix(asked.text(tokens), loss, asked.plain(), (loss,), len(tries), 0)
@@ -140,14 +140,13 @@ def _tries(asked: _Asked, tokens: Tokens, settings: Search, rng: random.Random) 
 class _Asked:
     """One question and one target, with any suffix."""
 
-    def __init__(self, policy: VLM, example: Example, target: str) -> None:
-        self.policy, self.example = policy, example
-        self.target = policy.encoder.tokens(target)
+    def __init__(self, engine: Prefix, example: Example, target: str) -> None:
+        self.engine, self.policy, self.example = engine, engine.policy, example
+        self.target = self.policy.encoder.tokens(target)
         if not self.target:
             raise ValueError(f"the target {target!r} has no tokens")
-        self.engine = Prefix(policy)
-        self.alphabet = alphabet(policy)
-        question, text = example.prompt.strip(), policy.encoder.render(example)
+        self.alphabet = alphabet(self.policy)
+        question, text = example.prompt.strip(), self.policy.encoder.render(example)
         self.head = self._tokens(text[: text.rfind(question) + len(question)])
 
     def text(self, tokens: Tokens) -> str:

@@ -190,15 +190,21 @@ class VLM:
         lags = (vars(module).get("rope_deltas") for module in self.model.modules())
         return next((lag.clone() for lag in lags if isinstance(lag, Tensor)), None)
 
-    @torch.no_grad()
     def generate(self, examples: Sequence[Example], max_new_tokens: int) -> list[Completion]:
         """Greedy answers to `examples`, in one batch."""
-        batch = self.to_device(self.encoder.collate([self.encoder.encode(e, False) for e in examples], left=True))
-        pad = self.encoder.tokenizer.pad_token_id
+        return self.answer(self.asking(examples), max_new_tokens)
+
+    def asking(self, examples: Sequence[Example]) -> Batch:
+        """`examples` as one batch that can be answered, on the CPU: for what is asked more than once."""
+        return self.encoder.collate([self.encoder.encode(e, False) for e in examples], left=True)
+
+    @torch.no_grad()
+    def answer(self, asked: Batch, max_new_tokens: int) -> list[Completion]:
+        """Greedy answers to a batch that `asking` made."""
+        batch, pad = self.to_device(asked), self.encoder.tokenizer.pad_token_id
         settings = GenerationConfig(max_new_tokens=max_new_tokens, eos_token_id=self.stops, pad_token_id=pad, **_PLAIN)
-        asked = batch.inputs["input_ids"].shape[1]
-        tokens = self.model.generate(**batch.inputs, generation_config=settings)[:, asked:]
-        return self.completions(examples, tokens.tolist())
+        tokens = self.model.generate(**batch.inputs, generation_config=settings)[:, batch.inputs["input_ids"].shape[1] :]
+        return self.completions(asked.examples, tokens.tolist())
 
     def completions(self, examples: Sequence[Example], tokens: Sequence[Sequence[int]]) -> list[Completion]:
         """What the model said to `examples`, from the tokens it made; finished if a stop token is among them."""

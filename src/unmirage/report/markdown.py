@@ -141,9 +141,9 @@ def _moved(part: Moved) -> str:
 
 def _tampered(part: Tampering) -> str:
     """What attacks on one model's weights did, and the looks inside it."""
-    rows = [[change, *map(cell, cells)] for change, _, cells in part.rows]
+    rows = [[row.change, *map(cell, row.cells)] for row in part.rows]
     looks = [[name, cell(own), cell(control)] for name, own, control in part.looks]
-    lines = [f"## When the weights are attacked ({safe(part.model)})", "", *table_of(["change", *COLUMNS.values()], rows)]
+    lines = [f"## When the question and the weights are attacked ({safe(part.model)})", "", *table_of(["attack", *COLUMNS], rows)]
     return "\n".join([*lines, *(table_of(["look inside", "share", "control"], looks) if looks else [])])
 
 

@@ -24,7 +24,7 @@ from unmirage.report.outcomes import OUTCOMES, answers
 from unmirage.report.plots import plots
 from unmirage.report.remake import commands
 from unmirage.report.render import render
-from unmirage.report.robust import COLUMNS, robust
+from unmirage.report.robust import COLUMNS, KINDS, robust
 from unmirage.report.searchable import searchable
 from unmirage.report.taught import Taught
 from unmirage.report.wording import VERDICTS, headline, sentences
@@ -47,6 +47,7 @@ def page(runs: Sequence[Finished], out: str, compared: Compared | None = None) -
         pictured=PICTURED,
         tampered=robust(runs, out),
         tampered_columns=COLUMNS,
+        tampered_kinds=KINDS,
         worst=worst_cells(runs),
         groups=rows.groups(runs),
         answers=answers(runs),

@@ -53,8 +53,8 @@ def pool(model: str, splits: Mapping[str, str], seeds: Sequence[Sequence[Tampere
     for name, some in by_name.items():
         found = _pooled(estimate for t in some for estimate in t.estimates)
         rows.append({"kind": "weights", "change": name, "control": some[0].control, **_worst(splits, found)})
-    for kind in ("relearn", "relearn-other"):
-        rows += _area(kind, rows)
+    after = max((i for i, row in enumerate(rows) if str(row["change"]).startswith("relearn")), default=-1) + 1
+    rows[after:after] = [area for kind in ("relearn", "relearn-other") for area in _area(kind, rows)]
     return {"model": model, "rows": rows, "looks": [to_dict(estimate) for estimate in _pooled(looks)]}
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from unmirage.judges import BatchJudge, Judge
 from unmirage.metrics.intervals import wilson
 from unmirage.models import vlm
+from unmirage.models.frozen_tower import Recall
 from unmirage.models.vlm import VLM
 from unmirage.probing import Sample, measured
 from unmirage.progress import bar
@@ -67,11 +68,12 @@ def robustness(run: Run, policy: VLM, judges: Sequence[Judge | BatchJudge]) -> N
     known = ledger.read()
     r = r.model_copy(update={"splits": _first(r.splits)})
     sample = Sample.of(r, list(read_lines(run.examples, Example)), settings.edits, settings.limit)
+    batches, recall = list(sample.batches(policy, r.evaluate.batch_size)), Recall(policy.model)
     with bar(f"{r.name}: tamper", len(wanted)) as progress:
         for change in wanted:
             if f"{change.name}\t{asked}" not in known:
-                with restored(policy), change.made():
-                    found = measured(r, policy, sample, judges)
+                with restored(policy), change.made(), recall.while_same(policy.model):
+                    found = measured(r, policy, sample, judges, batches)
                 ledger.append([Tampered(change.name, asked, tuple(found), change.control)])
             progress.update(1)
         if f"{LOOKS}\t{asked}" not in known:
