@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from unmirage.recipe import Train
-from unmirage.training import checkpoints, gradients
+from unmirage.training import checkpoints, gradients, heap
 
 GOOD = "good"
 """In the folder of checkpoints: the newest that was looked at and found within the probe's budget."""
@@ -98,6 +98,7 @@ def fit(
     start = checkpoints.load(folder, trained, optimizer)
     accelerator.wait_for_everyone()
     stepper = _Stepper(accelerator, settings, parts, trained, optimizer)
+    heap.give_back()  # what was needed before training, for the reference
     for step in range(start, settings.steps + 1):
         model.eval()
         if before_step(step) is False:
@@ -112,6 +113,8 @@ def fit(
             break
         model.train()
         done = stepper(step)
+        if step == start:
+            heap.give_back()
         if done.step == settings.steps or done.step % settings.checkpoint_every == 0:
             checkpoints.save(folder, done.step, trained, optimizer)
         on_step(done)
