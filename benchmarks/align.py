@@ -51,6 +51,8 @@ from unmirage.training.streams import Stream
 BETA, LAYER, SCALE = 0.9, 8, 10.0
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SHAPE = {"npo": "small", "npo-lora": "small", "rmu": "deep", "rmu+ce": "deep"}
+ROWS = {"npo": 2, "npo-lora": 2, "rmu": 4, "rmu+ce": 2}
+"""Of each stream. What is done once a run is seconds, so the quicker a step, the more of them."""
 _PROJECTIONS = recipe.Model(path="", train=r"language_model\.layers\.(5|6|7)\.mlp\.down_proj")
 TRAINED = {
     "npo": recipe.Model(path="", train=r"^(?!.*(vision_tower|vision_model)).*$"),
@@ -87,7 +89,7 @@ def main() -> None:
     options.add_argument("--shape", choices=SHAPES, help="default: small for npo, deep for rmu; on a GPU llava-1.5-7b")
     options.add_argument("--device", default="cpu")
     options.add_argument("--dtype", choices=DTYPES, help="default: fp32 on a CPU, bf16 elsewhere")
-    options.add_argument("--rows", type=int, help="of each stream; default: 2, or as many as a batch has")
+    options.add_argument("--rows", type=int, help="of each stream; default: 2, for rmu 4, or as many as a batch has")
     options.add_argument("--epochs", type=int, default=3)
     options.add_argument("--batch", nargs="+", type=int, help="default: 2; on a GPU 1, 4 and 8")
     options.add_argument("--threads", type=int, default=1)
@@ -104,7 +106,8 @@ def main() -> None:
     whats = asked.what or [what for what in SHAPE if not cpu or what != "npo-lora"]
     for what, batch in product(whats, asked.batch or ([2] if cpu else [1, 4, 8])):
         shape = asked.shape or (SHAPE[what] if cpu else "llava-1.5-7b")
-        bench = Bench(what, shape, asked.device, dtype, asked.rows or max(2, batch), batch)
+        rows = asked.rows or max(batch, ROWS[what])
+        bench = Bench(what, shape, asked.device, dtype, rows, batch)
         told(asked, measured(bench, asked.epochs, sides))
 
 
