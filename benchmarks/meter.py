@@ -23,16 +23,24 @@ class Meter:
 
     def __call__(self, work: Callable[[], Any]) -> tuple[float, int, Any]:
         """Run `work` once."""
-        held = self._begin()
-        begin = self._now()
+        held = self.begin()
+        began = self.now()
         result = work()
+        seconds = self.now() - began
+        return seconds, self.top() - held, result
+
+    def now(self) -> float:
+        """Seconds on the clock, with all work done."""
         if self.cuda:
             torch.cuda.synchronize()
-        seconds = self._now() - begin
-        top = torch.cuda.max_memory_allocated() >> 20 if self.cuda else _status("VmHWM") >> 10
-        return seconds, top - held, result
+        return self._now()
 
-    def _begin(self) -> int:
+    def top(self) -> int:
+        """The most MiB held at once since `begin`."""
+        return torch.cuda.max_memory_allocated() >> 20 if self.cuda else _status("VmHWM") >> 10
+
+    def begin(self) -> int:
+        """Start anew; MiB held now."""
         gc.collect()
         if self.cuda:
             torch.cuda.synchronize()

@@ -9,9 +9,11 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from unmirage.models.vlm import VLM
 from unmirage.toy.vlm import _TEMPLATE, make_tokenizer
 
-SIDE, PATCH, VOCABULARY = 336, 14, 32_000
+SIDE, PATCH = 336, 14
+VOCABULARY = {"tiny": 1024}  # all others: 32,000
 
 SHAPES = {
+    "tiny": {"vision": (32, 2, 2, 64), "text": (64, 9, 2, 128)},  # runs in seconds; its figures say nothing
     "small": {"vision": (256, 4, 4, 1024), "text": (512, 12, 8, 1376)},  # about 73 M parameters, for a CPU
     "deep": {"vision": (256, 4, 4, 1024), "text": (320, 32, 5, 864)},  # about 64 M parameters in as many blocks as the 7B
     "llava-1.5-7b": {"vision": (1024, 24, 16, 4096), "text": (4096, 32, 32, 11008)},
@@ -34,7 +36,7 @@ def make(shape: str, device: str, dtype: torch.dtype, seed: int = 0) -> VLM:
     )
     width, blocks, heads, inner = SHAPES[shape]["text"]
     text = LlamaConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=VOCABULARY.get(shape, 32_000),
         hidden_size=width,
         num_hidden_layers=blocks,
         num_attention_heads=heads,

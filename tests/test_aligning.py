@@ -193,6 +193,17 @@ def test_what_cannot_be_kept_is_asked_live(rows: list[Example]) -> None:
     assert wanted_by([Anchor(1, mask="all"), Anchor(1)], policy, batch_of(policy, rows)) == [Wanted(1, pictures=True)]
 
 
+def test_what_is_wanted_is_found_without_running_the_model(rows: list[Example]) -> None:
+    policy, ran = tiny(), list[bool]()
+    batch = batch_of(policy, rows)
+    policy.model.register_forward_pre_hook(lambda *_: ran.append(True))
+    assert wanted_by(TERMS, policy, batch) and not ran
+    with pytest.raises(vlm.ModelError, match="layer 9 does not exist"):
+        wanted_by([Anchor(9)], policy, batch)
+    policy.token_logprobs(batch)
+    assert ran  # the control
+
+
 @pytest.mark.parametrize("family", ["llava", "llava_next", "internvl", "paligemma", "gemma3", "smolvlm", "qwen2_vl"])
 def test_a_remembered_tower_makes_what_a_tower_makes(family: str, tmp_path: Path) -> None:
     policy = tiny_families.make(family)

@@ -139,6 +139,5 @@ def _complain(message: str, status: int) -> int:
     return status
 
 
-
 if __name__ == "__main__":
     sys.exit(main())

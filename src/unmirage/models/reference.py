@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from unmirage.losses.batch import Batch
-from unmirage.losses.policy import Policy, Term
+from unmirage.losses.policy import Term
 from unmirage.models.encoding import Row
 from unmirage.models.reference_cache import ReferenceCache, Wanted, compute, places
 from unmirage.models.vlm import VLM
@@ -122,8 +122,8 @@ def fill(cache: ReferenceCache, policy: VLM, rows: Sequence[Row], wanted: Sequen
     return made
 
 
-def wanted_by(terms: Sequence[Term], policy: Policy, batch: Batch) -> list[Wanted]:
-    """What `terms` ask of a reference, found by letting each ask `policy` about one batch.
+def wanted_by(terms: Sequence[Term], policy: VLM, batch: Batch) -> list[Wanted]:
+    """What `terms` ask of a reference, found by letting each ask about one batch; they hear zeros, and nothing is computed.
 
     Raises:
         NotKeptError: a term asks for something that cannot be kept.
@@ -131,8 +131,7 @@ def wanted_by(terms: Sequence[Term], policy: Policy, batch: Batch) -> list[Wante
     found: set[Wanted] = set()
     for term in terms:
         asked = _Recorder(policy, batch)
-        with torch.no_grad():
-            term(policy, asked, batch)
+        term(_Silent(policy), asked, batch)
         mask = getattr(term, "mask", "answer")
         if asked.about and mask == "everything":
             raise NotKeptError("the mask 'everything' counts padding, which depends on the batch")
@@ -145,25 +144,43 @@ class NotKeptError(ValueError):
     """A term asks the reference for what no cache can hold."""
 
 
-class _Recorder:
-    """A reference that notes what it is asked: which layers, about rows answered with which text (empty: their own)."""
+class _Silent:
+    """A policy that says zeros of the right shape."""
 
-    def __init__(self, policy: Policy, batch: Batch) -> None:
-        self._policy, self._batch, self.about = policy, batch, set[tuple[int, str]]()
+    def __init__(self, policy: VLM) -> None:
+        self._policy, self._text = policy, policy.model.config.get_text_config()
 
     def token_logprobs(self, batch: Batch) -> Tensor:
-        self.about.add((0, self._answer(batch)))
-        return self._policy.token_logprobs(batch)
+        return torch.zeros(batch.segments.shape, device=batch.segments.device)
 
     def hidden(self, batch: Batch, layer: int) -> Tensor:
-        self.about.add((layer, self._answer(batch)))
-        return self._policy.hidden(batch, layer)
+        self._policy.must_have([layer])
+        return torch.zeros(*batch.segments.shape, self._text.hidden_size, device=batch.segments.device)
 
     def logits(self, batch: Batch, counted: Tensor) -> Tensor:
-        raise NotKeptError("a term asks the reference for whole distributions, which are too large to keep")
+        return torch.zeros(int(counted[:, 1:].sum()), self._text.vocab_size, device=batch.segments.device)
 
     def answering(self, batch: Batch, text: str) -> Batch:
         return self._policy.answering(batch, text)
+
+
+class _Recorder(_Silent):
+    """A reference that notes what it is asked: which layers, about rows answered with which text (empty: their own)."""
+
+    def __init__(self, policy: VLM, batch: Batch) -> None:
+        super().__init__(policy)
+        self._batch, self.about = batch, set[tuple[int, str]]()
+
+    def token_logprobs(self, batch: Batch) -> Tensor:
+        self.about.add((0, self._answer(batch)))
+        return super().token_logprobs(batch)
+
+    def hidden(self, batch: Batch, layer: int) -> Tensor:
+        self.about.add((layer, self._answer(batch)))
+        return super().hidden(batch, layer)
+
+    def logits(self, batch: Batch, counted: Tensor) -> Tensor:
+        raise NotKeptError("a term asks the reference for whole distributions, which are too large to keep")
 
     def _answer(self, batch: Batch) -> str:
         if batch is self._batch:

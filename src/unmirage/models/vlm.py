@@ -119,11 +119,8 @@ class VLM:
         Raises:
             ModelError: there is no such layer.
         """
-        blocks = self.blocks()
-        wrong = [layer for layer in layers if not 1 <= layer <= len(blocks)]
-        if wrong:
-            raise ModelError(f"layer {wrong[0]} does not exist: the language model has blocks 1 to {len(blocks)}")
-        norm = self.model.get_decoder().norm
+        self.must_have(layers)
+        blocks, norm = self.blocks(), self.model.get_decoder().norm
         last = len(blocks) if read is not None else max(layers, default=0)
         after = [*blocks[1:last], norm]
         kept: dict[int, Tensor] = {}
@@ -169,6 +166,17 @@ class VLM:
         nll = cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape)
         found = nll.new_zeros(counted.shape).index_copy(1, places + 1, -nll)
         return found.masked_fill(~counted, 0.0), states
+
+    def must_have(self, layers: Sequence[int]) -> None:
+        """Make sure that `layers` exist.
+
+        Raises:
+            ModelError: there is no such layer.
+        """
+        count = len(self.blocks())
+        wrong = [layer for layer in layers if not 1 <= layer <= count]
+        if wrong:
+            raise ModelError(f"layer {wrong[0]} does not exist: the language model has blocks 1 to {count}")
 
     def blocks(self) -> nn.ModuleList:
         """The decoder blocks of the language model."""

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from unmirage.recipe import Train
-from unmirage.training import checkpoints, gradients
+from unmirage.training import checkpoints, gradients, heap
 from unmirage.training.sharding import let_go, whole
 
 GOOD = "good"
@@ -102,15 +102,11 @@ def fit(
     start = checkpoints.load(folder, trained, optimizer)
     accelerator.wait_for_everyone()
     stepper = _Stepper(accelerator, settings, parts, trained, optimizer)
+    heap.give_back()  # what was needed before training, for the reference
     for step in range(start, settings.steps + 1):
         model.eval()
         if not _agreed(accelerator, before_step(step) is not False):
-            found = checkpoints.load(folder / GOOD, trained, optimizer)
-            let_go(model)
-            if found == 0:
-                raise NoWorkError(
-                    f"nothing within the probe's budget was trained before step {step}: lower the rate, or look more often"
-                )
+            _go_back(model, folder / GOOD, trained, optimizer, step)
             break
         if settings.probe.budget:
             checkpoints.save(folder / GOOD, step, trained, optimizer)
@@ -118,12 +114,24 @@ def fit(
             break
         model.train()
         done = stepper(step)
+        if step == start:
+            heap.give_back()
         if done.step == settings.steps or done.step % settings.checkpoint_every == 0:
             checkpoints.save(folder, done.step, trained, optimizer)
         on_step(done)
     for tracker in accelerator.trackers:  # not `end_training`: the processes still have weights to put together
         tracker.finish()
     model.eval()
+
+
+def _go_back(
+    model: nn.Module, folder: Path, trained: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, step: int
+) -> None:
+    """To the weights of the last look that found nothing wrong."""
+    found = checkpoints.load(folder, trained, optimizer)
+    let_go(model)
+    if found == 0:
+        raise NoWorkError(f"nothing within the probe's budget was trained before step {step}: lower the rate, or look more often")
 
 
 @dataclass(frozen=True)
