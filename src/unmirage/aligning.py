@@ -22,9 +22,11 @@ from unmirage.losses.policy import Policy, Term, Watched
 from unmirage.models import trained, vlm
 from unmirage.models.fitting import must_fit
 from unmirage.models.frozen_tower import remembered
+from unmirage.models.noise import NoisyQuestions
 from unmirage.models.one_pass import AskedOnce, OnePass
 from unmirage.models.reference import CachedReference, NotKeptError, Reference, fill, wanted_by
 from unmirage.models.reference_cache import ReferenceCache, Wanted, default_folder
+from unmirage.models.vlm import VLM
 from unmirage.probing import prober
 from unmirage.progress import bar
 from unmirage.questions import examples_of
@@ -144,7 +146,7 @@ class Alignment:
     def _loss(self, i: int, k: int) -> Tensor:
         stream, term = self.run.recipe.terms[i].stream, self.terms[i]
         if self._pass is None or self._pass[:2] != (stream, k) or i in self._pass[4]:  # asked again: the weights may have moved
-            self._pass = (stream, k, OnePass(self.policy, self._on(stream)), AskedOnce(self._asked), set())
+            self._pass = (stream, k, OnePass(self._seeing(stream, k), self._on(stream)), AskedOnce(self._asked), set())
         _, _, shared, reference, asked = self._pass
         asked.add(i)
         batch = self.streams[stream].batch(k)
@@ -154,6 +156,12 @@ class Alignment:
                 read = term.watch(shared, reference, batch)
             self._readings |= {f"{self.run.recipe.terms[i].term}({stream}) {name}": value for name, value in read.items()}
         return loss
+
+    def _seeing(self, stream: str, k: int) -> VLM | NoisyQuestions:
+        """The policy as it sees batch `k` of `stream`: through noise, if the recipe says so."""
+        if not self._settings.noise:
+            return self.policy
+        return NoisyQuestions(self.policy, self._settings.noise, f"{self.run.recipe.seed}/{stream}/{k}/{processes.rank()}")
 
     def _on(self, stream: str) -> list[Term]:
         return [term for term, spec in zip(self.terms, self.run.recipe.terms, strict=True) if spec.stream == stream]

@@ -139,7 +139,8 @@ class Train(Table):
     weights and moments keep theirs; `checkpointing` recomputes activations instead of keeping them. `trackers` are
     accelerate's names. `sam` is the radius within which the terms of all streams but `keep` are made flat (sharpness-aware
     minimisation); `project = "gru"` takes from their gradient what would raise the loss on the streams `keep`.
-    `answer_tokens`: only so many tokens of each answer are learnt, and not that it ends there.
+    `answer_tokens`: only so many tokens of each answer are learnt, and not that it ends there. `noise`: the words of questions are
+    seen through noise, up to so many times as long as their embeddings (models/noise.py).
     """
 
     steps: Count
@@ -155,6 +156,7 @@ class Train(Table):
     answer_tokens: Count | None = None
     checkpoint_every: Count = 50
     trackers: list[str] = []
+    noise: Annotated[float, Field(ge=0.0)] = 0.0
     sam: Annotated[float, Field(ge=0.0)] = 0.0
     project: Literal["", "gru"] = ""
     keep: list[str] = []

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unmirage.losses.batch import Batch, selected
 from unmirage.losses.policy import Policy, Term
+from unmirage.models.noise import NoisyQuestions
 from unmirage.models.vlm import VLM
 
 
@@ -50,7 +51,7 @@ class AskedOnce:
 class OnePass:
     """`policy` as `terms` may ask it about one batch. Make a new one for every batch and every change of the weights."""
 
-    def __init__(self, policy: VLM, terms: Sequence[Term]) -> None:
+    def __init__(self, policy: VLM | NoisyQuestions, terms: Sequence[Term]) -> None:
         """`terms` are all that will be asked for; those with a `layer` look at hidden states only."""
         self._policy = policy
         self._layers = sorted({int(layer) for term in terms if (layer := getattr(term, "layer", None)) is not None})

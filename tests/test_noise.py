@@ -1,0 +1,80 @@
+"""Noise on the words of questions: where it falls, how strong it is, that it is the same again, and that a recipe trains with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from unmirage.cli import main
+from unmirage.losses import CrossEntropy
+from unmirage.losses.batch import Batch, Segment
+from unmirage.models.noise import NoisyQuestions, drawn
+from unmirage.models.one_pass import OnePass
+from unmirage.models.vlm import VLM
+from unmirage.toy import splits
+from unmirage.toy.vlm import make_model, make_processor
+from unmirage.training.streams import Stream
+
+
+@pytest.fixture(scope="module")
+def policy() -> VLM:
+    return VLM(make_model(0), make_processor())
+
+
+@pytest.fixture(scope="module")
+def batch(policy: VLM) -> Batch:
+    return Stream("s", splits.load("", "train", 0)[::500], policy, 4, 0).batch(0)
+
+
+def test_noise_is_as_long_as_it_says() -> None:
+    """Embeddings of length 3, 10,000 channels wide: a row's noise is 3 a long for an a in [0, noise), to 2 % (1 / sqrt(2 H) is 0.7 %)."""
+    embedded = torch.zeros(40, 2, 10_000)
+    embedded[..., 0] = 3.0
+    asked = torch.tensor([[True, False]] * 40)
+    noise = drawn(embedded, asked, 0.5, "seed")
+    strengths = noise[:, 0].norm(dim=-1) / 3.0
+    again = drawn(embedded, asked, 1.0, "seed")[:, 0].norm(dim=-1) / 3.0
+    assert not noise[:, 1].any()
+    assert 0.0 <= float(strengths.min()) < 0.1 and 0.4 < float(strengths.max()) < 0.51
+    assert torch.allclose(again, 2 * strengths)
+
+
+def test_only_questions_see_noise_and_only_inside(policy: VLM, batch: Batch) -> None:
+    seen: list[torch.Tensor] = []
+    handle = policy.model.get_input_embeddings().register_forward_hook(lambda module, given, made: seen.append(made.detach()))
+    noisy, counted = NoisyQuestions(policy, 1.0, "0/s/0/0"), batch.segments == Segment.ANSWER
+    with torch.no_grad():
+        before = policy.answer_logprobs(batch, counted)[0]
+        one, same = (noisy.answer_logprobs(batch, counted)[0] for _ in range(2))
+        other = NoisyQuestions(policy, 1.0, "0/s/1/0").answer_logprobs(batch, counted)[0]
+        after = policy.answer_logprobs(batch, counted)[0]
+        third = noisy.logits(batch, counted)
+    handle.remove()
+    assert torch.equal(before, after) and torch.equal(one, same)
+    assert not torch.equal(before, one) and not torch.equal(one, other)
+    assert not torch.equal(third, policy.logits(batch, counted))
+    asked = batch.segments == Segment.QUESTION
+    with torch.no_grad(), noisy._noised(batch):
+        moved = policy.model.get_input_embeddings()(batch.inputs["input_ids"]) - seen[0]
+    assert moved[asked].any(dim=-1).all() and not moved[~asked].any()
+
+
+def test_terms_of_one_pass_see_the_noise(policy: VLM, batch: Batch) -> None:
+    term = CrossEntropy()
+    plain = term(OnePass(policy, [term]), policy, batch)
+    noisy = term(OnePass(NoisyQuestions(policy, 1.0, "a"), [term]), policy, batch)
+    nothing = term(OnePass(NoisyQuestions(policy, 0.0, "a"), [term]), policy, batch)
+    assert float(nothing.detach()) == float(plain.detach()) != float(noisy.detach())
+
+
+def test_repair_says_its_noise_and_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["train.steps=2", "train.batch_size=2", "data.unsafe.limit=2", "data.benign.limit=2"]
+    options = [word for each in few for word in ("--set", each)]
+    assert main(["align", "toy-repair", "--explain", *options]) == 0
+    assert "seen through noise, up to" in capsys.readouterr().out
+    assert main(["align", "toy-repair", "--out", str(tmp_path / "run"), "-q", *options]) == 0
+    logged = [json.loads(line) for line in (tmp_path / "run" / "steps.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(logged) == 2 and (tmp_path / "run" / "model" / "model.safetensors").exists()
