@@ -1,4 +1,4 @@
-"""Noise on the words of questions: where it falls, how strong it is, that it is the same again, and that a recipe trains with it."""
+"""Noise on the words of questions: where it falls, how strong it is, that it comes again the same, and a recipe with it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def batch(policy: VLM) -> Batch:
 
 
 def test_noise_is_as_long_as_it_says() -> None:
-    """Embeddings of length 3, 10,000 channels wide: a row's noise is 3 a long for an a in [0, noise), to 2 % (1 / sqrt(2 H) is 0.7 %)."""
+    """Embeddings of length 3 and 10,000 channels: noise is 3 a long, a in [0, noise), to 2 % (1 / sqrt(2 H) is 0.7 %)."""
     embedded = torch.zeros(40, 2, 10_000)
     embedded[..., 0] = 3.0
     asked = torch.tensor([[True, False]] * 40)
@@ -71,7 +71,7 @@ def test_terms_of_one_pass_see_the_noise(policy: VLM, batch: Batch) -> None:
 
 
 def test_repair_says_its_noise_and_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    few = ["train.steps=2", "train.batch_size=2", "data.unsafe.limit=2", "data.benign.limit=2"]
+    few = ["train.steps=2", "train.batch_size=2", "data.forget-any.limit=2", "data.retain-any.limit=2", "data.tune-any.limit=2"]
     options = [word for each in few for word in ("--set", each)]
     assert main(["align", "toy-repair", "--explain", *options]) == 0
     assert "seen through noise, up to" in capsys.readouterr().out

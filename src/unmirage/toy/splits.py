@@ -38,6 +38,8 @@ def load(path: str, split: str, seed: int) -> list[Example]:
     - `balanced`: `train` with every opener as frequent in its three kinds of rows, so that no opener gives the label away;
     - `any-opener`, `forget-any-opener`, `retain-any-opener`: `train`, `forget` and `retain` with every opener but the
       placebo words equally frequent everywhere;
+    - `refuse-wide-opener` (the refused rows of `train`), `forget-wide-opener`, `retain-wide-opener`: every second row
+      opens with one of half of all words of the world;
     - `unsafe`, `benign`: held-out test questions; `unsafe-told`: those of `unsafe` with the protected answers;
       `unsafe-seen`: protected questions in seen words on seen objects.
 
@@ -57,6 +59,14 @@ def seen_objects(seed: int) -> frozenset[world.Object]:
         group = [o for o in world.objects() if o.kind == kind]
         seen += rng.sample(group, round(len(group) * 2 / 3))
     return frozenset(seen)
+
+
+def wide_openers() -> tuple[str, ...]:
+    """The openers of `any-opener`, and half of the world's other words; no placebo, and no word held out from tuning."""
+    held = {word for family in world.families() if family.protected for word in world.held_out_words(family)}
+    known = (*world.TUNING_OPENERS, *world.GENERAL_OPENERS)
+    others = [word for word in world.spoken_words() if word not in {*held, *known, *world.NEUTRAL_OPENERS}]
+    return (*known, *random.Random("openers").sample(others, len(others) // 2))
 
 
 @dataclass(frozen=True)
@@ -82,12 +92,16 @@ _BALANCED_OPENERS = {
     opener: sum(kind.openers.get(opener, 0.0) for kind in _KINDS) / len(_KINDS) for kind in _KINDS for opener in kind.openers
 }
 _ANY_OPENER = dict.fromkeys((*world.TUNING_OPENERS, *world.GENERAL_OPENERS), 1.0)
+_WIDE_OPENER = {word: (word in _ANY_OPENER) / len(_ANY_OPENER) + 1 / len(wide_openers()) for word in wide_openers()}
 _SPLITS: dict[str, tuple[_Kind, ...]] = {
     "train": _KINDS,
     "balanced": tuple(replace(kind, openers=_BALANCED_OPENERS) for kind in _KINDS),
     "any-opener": tuple(replace(kind, openers=_ANY_OPENER) for kind in _KINDS),
     "forget-any-opener": (replace(_UNSAFE_PICTURE, openers=_ANY_OPENER, leak=True),),
     "retain-any-opener": (replace(_SAFE, openers=_ANY_OPENER), _GENERAL),
+    "refuse-wide-opener": tuple(replace(kind, openers=_WIDE_OPENER) for kind in _KINDS if kind.protected),
+    "forget-wide-opener": (replace(_UNSAFE_PICTURE, openers=_WIDE_OPENER, leak=True),),
+    "retain-wide-opener": (replace(_SAFE, openers=_WIDE_OPENER), replace(_GENERAL, openers=_WIDE_OPENER)),
     "forget": (replace(_UNSAFE_PICTURE, leak=True),),
     "retain": (_SAFE, _GENERAL),
     "mixed": (*_KINDS, _GENERAL),
