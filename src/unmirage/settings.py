@@ -139,8 +139,8 @@ class Train(Table):
     weights and moments keep theirs; `checkpointing` recomputes activations instead of keeping them. `trackers` are
     accelerate's names. `sam` is the radius within which the terms of all streams but `keep` are made flat (sharpness-aware
     minimisation); `project = "gru"` takes from their gradient what would raise the loss on the streams `keep`.
-    `answer_tokens`: only so many tokens of each answer are learnt, and not that it ends there. `noise`: questions are seen through
-    noise, up to so many times as long as a word's embedding (models/noise.py).
+    `answer_tokens`: only so many tokens of each answer are learnt, and not that it ends there. `noise`: questions are seen
+    through noise, up to so many times as long as a word's embedding (models/noise.py).
     """
 
     steps: Count
