@@ -74,4 +74,5 @@ def drawn(embedded: Tensor, asked: Tensor, noise: float, seed: str) -> Tensor:
     normal = torch.randn(embedded.shape, generator=generator) * strengths
     length = embedded[asked].float().norm(dim=-1).mean()
     scaled = normal.to(embedded.device) * (length / embedded.shape[-1] ** 0.5)
-    return (scaled * asked[..., None]).to(embedded.dtype)
+    made: Tensor = (scaled * asked[..., None]).to(embedded.dtype)
+    return made
