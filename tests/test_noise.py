@@ -73,8 +73,8 @@ def test_terms_of_one_pass_see_the_noise(policy: VLM, batch: Batch) -> None:
 def test_repair_says_its_noise_and_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = ["train.steps=2", "train.batch_size=2", "data.forget-any.limit=2", "data.retain-any.limit=2", "data.tune-any.limit=2"]
     options = [word for each in few for word in ("--set", each)]
-    assert main(["align", "toy-repair-noise", "--explain", *options]) == 0
+    assert main(["align", "toy-repair", "--explain", *options]) == 0
     assert "seen through noise, up to" in capsys.readouterr().out
-    assert main(["align", "toy-repair-noise", "--out", str(tmp_path / "run"), "-q", *options]) == 0
+    assert main(["align", "toy-repair", "--out", str(tmp_path / "run"), "-q", *options]) == 0
     logged = [json.loads(line) for line in (tmp_path / "run" / "steps.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(logged) == 2 and (tmp_path / "run" / "model" / "model.safetensors").exists()
