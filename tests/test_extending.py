@@ -52,7 +52,8 @@ def module(name: str, text: str, folder: Path) -> ModuleType:
 
 
 def test_every_kind_that_can_be_named_has_its_example() -> None:
-    assert {KINDS[kind] for kind in listing.KINDS} == set(SECTIONS)
+    launched = {"launch"}  # accelerate's own files: nothing of ours to extend
+    assert {KINDS[kind] for kind in listing.KINDS if kind not in launched} == set(SECTIONS)
 
 
 @pytest.mark.parametrize("title", REGISTRIES)

@@ -113,8 +113,8 @@ def test_the_recipe_runs_on_a_stand_in(file: str, tmp_path: Path) -> None:
     small += ["train.steps=1", "train.batch_size=2", "evaluate.max_new_tokens=4"]
     small += ["methods.RMU.terms.0.layer=2", "methods.RMU.terms.1.layer=2"]
     members = suites.members("smol-vlguard", small)
-    assert [member.method for member in members] == ["base", "SFT", "SFT-openers", "SFT-forms", "NPO", "RMU"]
-    some = [member for member in members if member.method not in ("SFT-openers", "SFT-forms")]
+    assert [member.method for member in members] == ["base", "SFT", "SFT-openers", "SFT-forms", "NPO", "NPO-forms", "RMU"]
+    some = [member for member in members if member.method not in ("SFT-openers", "SFT-forms", "NPO-forms")]
     suites.carry_out(some, tmp_path, [steps.audit, steps.align, steps.evaluate])
     found = comparing.compare(some, tmp_path, some[0].recipe.compare)
     assert [row["method"] for row in found["methods"]] == ["base", "SFT", "NPO", "RMU"]

@@ -116,9 +116,9 @@ def fit(
         done = stepper(step)
         if step == start:
             heap.give_back()
+        on_step(done)  # before the checkpoint: a kill between the two does the step again, and no log misses it
         if done.step == settings.steps or done.step % settings.checkpoint_every == 0:
             checkpoints.save(folder, done.step, trained, optimizer)
-        on_step(done)
     for tracker in accelerator.trackers:  # not `end_training`: the processes still have weights to put together
         tracker.finish()
     model.eval()
