@@ -72,6 +72,7 @@ def _launch() -> dict[str, str]:
 def _models() -> dict[str, str]:
     return {
         "toy": "the shipped base model of the toy world",
+        "toy-filtered": "the same, never taught what is protected",
         "smollm2": "SmolLM2-135M-Instruct, a small language model, from its PyPI package (docs/smol.md)",
         "any folder or hub id that AutoModelForImageTextToText or AutoModelForCausalLM loads": "",
         "endpoint:URL,model=NAME": "a model behind an OpenAI-compatible endpoint (docs/endpoints.md)",

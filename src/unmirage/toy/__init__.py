@@ -6,6 +6,9 @@ from importlib import resources
 from pathlib import Path
 
 
-def shipped_base() -> Path:
-    """The folder of the pretrained base model inside the package, in the ordinary transformers format."""
-    return Path(str(resources.files("unmirage.toy").joinpath("base")))
+def shipped_base(filtered: bool = False) -> Path:
+    """The folder of the pretrained base model inside the package, in the ordinary transformers format.
+
+    `filtered`: of the one that was never taught what is protected.
+    """
+    return Path(str(resources.files("unmirage.toy").joinpath("filtered" if filtered else "base")))
