@@ -85,12 +85,12 @@ def _chain(rows: Sequence[Sequence[F]], held: Mapping[F, Sequence[int]], quota: 
     queue = deque(start)
     while queue:
         form = queue.popleft()
-        if len(held[form]) < quota[form]:
-            return _back(form, came)
         for row in held[form]:
             for option in rows[row]:
                 if option not in came:
                     came[option] = (row, form)
+                    if len(held[option]) < quota[option]:
+                        return _back(option, came)
                     queue.append(option)
     return []
 
