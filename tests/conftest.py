@@ -15,6 +15,14 @@ from chromium_pipe import Browser
 torch.set_num_threads(1)
 REALDATA = Path(__file__).parents[2] / "shared" / "realdata"
 
+LONGEST = "readme resume story audit_model aligning sharding align_benchmark cli search suites reproduce robustness".split()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no worker is left with one at the end; a file's tests stay together."""
+    order = {f"test_{name}": i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
