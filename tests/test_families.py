@@ -164,15 +164,12 @@ def train(name: str, rows: list[Example], folder: Path, stop_at: int = 0) -> Tra
     term, log = CrossEntropy(), list[Progress]()
 
     def loss(k: int) -> Tensor:
+        if stop_at and k == stop_at:
+            raise KeyboardInterrupt
         return term(OnePass(policy, [term]), policy, stream.batch(k))
 
-    def on_step(done: Progress) -> None:
-        log.append(done)
-        if done.step == stop_at:
-            raise KeyboardInterrupt
-
     settings = recipe.Train(steps=2, lr=0.05, batch_size=2, warmup=0.0, checkpoint_every=1, schedule="constant")
-    fit(policy.model, [Part("sft", 1.0, loss)], settings, folder, on_step)
+    fit(policy.model, [Part("sft", 1.0, loss)], settings, folder, log.append)
     return Trained(policy, before, log)
 
 
