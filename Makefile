@@ -19,7 +19,7 @@ demo-seeds: setup  # three seeds, two at a time
 	@for seed in 0 1 2; do echo; echo "seed $$seed"; $(BIN)/unmirage demo --seed $$seed --out $(OUT)$$seed; done
 
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff format --check src tests benchmarks

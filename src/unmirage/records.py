@@ -245,8 +245,13 @@ def _hints(kind: type[Record]) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
+@functools.cache
+def _apart(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    return typing.get_origin(hint), typing.get_args(hint)
+
+
 def _convert(hint: Any, value: Any, key: str) -> Any:
-    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    origin, options = _apart(hint)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in options:
             return None
