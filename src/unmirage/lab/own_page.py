@@ -62,8 +62,8 @@ class OwnPage(ThreadingHTTPServer, ABC):
             ValueError: the port is taken or not allowed.
         """
         self.token = secrets.token_urlsafe(18)
-        self.page = resources.files("unmirage").joinpath("lab", self.file).read_bytes()
-        self.policy = _policy(self.page.decode("utf-8"))
+        page = _whole(self.file)
+        self.page, self.policy = page.encode("utf-8"), _policy(page)
         try:
             super().__init__(("127.0.0.1", port), _Handler)
         except (OSError, OverflowError) as error:
@@ -190,6 +190,15 @@ def has_screen() -> bool:
     """Whether a browser can be opened beside this terminal, and not in it."""
     told = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
     return sys.stderr.isatty() and (told or sys.platform in ("darwin", "win32"))
+
+
+def _whole(file: str) -> str:
+    """The page `file`, with the style and the script that all pages share in their places."""
+    lying = resources.files("unmirage").joinpath("lab")
+    page = lying.joinpath(file).read_text(encoding="utf-8")
+    for shared in ("own_page.css", "own_page.js"):
+        page = page.replace(f"/* {shared} */\n", lying.joinpath(shared).read_text(encoding="utf-8"))
+    return page
 
 
 def _policy(page: str) -> str:

@@ -17,7 +17,9 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -185,13 +187,13 @@ def packed_loss(
     return functional.cross_entropy(logits, labels[:, 1:][supervised])
 
 
-def _tokens(tokenizer: object, asked: str, answered: str) -> tuple[list[int], int]:
-    question = tokenizer(f"{asked} assistant:", add_special_tokens=False).input_ids  # type: ignore[operator]
-    reply = tokenizer(answered, add_special_tokens=False).input_ids  # type: ignore[operator]
-    return [*question, *reply, tokenizer.eos_token_id], len(question)  # type: ignore[attr-defined]
+def _tokens(tokenizer: Any, asked: str, answered: str) -> tuple[list[int], int]:
+    question = tokenizer(f"{asked} assistant:", add_special_tokens=False).input_ids
+    reply = tokenizer(answered, add_special_tokens=False).input_ids
+    return [*question, *reply, tokenizer.eos_token_id], len(question)
 
 
-def _stage(name: str, model: nn.Module, loss: object, settings: Train, folder: Path) -> None:
+def _stage(name: str, model: nn.Module, loss: Callable[[int], Tensor], settings: Train, folder: Path) -> None:
     with tqdm(total=settings.steps, desc=name, disable=None, file=sys.stderr) as bar:
 
         def on_step(progress: Progress) -> None:
@@ -201,7 +203,7 @@ def _stage(name: str, model: nn.Module, loss: object, settings: Train, folder: P
             if bar.disable and progress.step % 250 == 0:
                 print(f"{name} {progress.step}/{progress.steps} loss {progress.losses[name]:.4f}", flush=True)
 
-        fit(model, [Part(name, 1.0, loss)], settings, folder / name, on_step)  # type: ignore[arg-type]
+        fit(model, [Part(name, 1.0, loss)], settings, folder / name, on_step)
 
 
 def build(out: Path, seed: int, filtered: bool = False) -> None:

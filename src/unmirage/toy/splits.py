@@ -36,8 +36,6 @@ def load(path: str, split: str, seed: int) -> list[Example]:
     - `retain`: the safe rows of `train`, and as many of a general mix in which many openers are answered;
     - `mixed`: `train` and the general mix;
     - `balanced`: `train` with every opener as frequent in its three kinds of rows, so that no opener gives the label away;
-    - `any-opener`, `forget-any-opener`, `retain-any-opener`: `train`, `forget` and `retain` with every opener but the
-      placebo words equally frequent everywhere;
     - `refuse-wide-opener` (the refused rows of `train`), `forget-wide-opener`, `retain-wide-opener`: every second row
       opens with one of half of all words of the world;
     - `unsafe`, `benign`: held-out test questions; `unsafe-told`: those of `unsafe` with the protected answers;
@@ -62,7 +60,7 @@ def seen_objects(seed: int) -> frozenset[world.Object]:
 
 
 def wide_openers() -> tuple[str, ...]:
-    """The openers of `any-opener`, and half of the world's other words; no placebo, and no word held out from tuning."""
+    """The usual openers, and half of the other words of the world; no placebo, and no word held out from tuning."""
     held = {word for family in world.families() if family.protected for word in world.held_out_words(family)}
     known = (*world.TUNING_OPENERS, *world.GENERAL_OPENERS)
     others = [word for word in world.spoken_words() if word not in {*held, *known, *world.NEUTRAL_OPENERS}]
@@ -91,14 +89,11 @@ _KINDS = (_SAFE, _UNSAFE_PICTURE, _UNSAFE_QUESTION)
 _BALANCED_OPENERS = {
     opener: sum(kind.openers.get(opener, 0.0) for kind in _KINDS) / len(_KINDS) for kind in _KINDS for opener in kind.openers
 }
-_ANY_OPENER = dict.fromkeys((*world.TUNING_OPENERS, *world.GENERAL_OPENERS), 1.0)
-_WIDE_OPENER = {word: (word in _ANY_OPENER) / len(_ANY_OPENER) + 1 / len(wide_openers()) for word in wide_openers()}
+_USUAL = {*world.TUNING_OPENERS, *world.GENERAL_OPENERS}
+_WIDE_OPENER = {word: (word in _USUAL) / len(_USUAL) + 1 / len(wide_openers()) for word in wide_openers()}
 _SPLITS: dict[str, tuple[_Kind, ...]] = {
     "train": _KINDS,
     "balanced": tuple(replace(kind, openers=_BALANCED_OPENERS) for kind in _KINDS),
-    "any-opener": tuple(replace(kind, openers=_ANY_OPENER) for kind in _KINDS),
-    "forget-any-opener": (replace(_UNSAFE_PICTURE, openers=_ANY_OPENER, leak=True),),
-    "retain-any-opener": (replace(_SAFE, openers=_ANY_OPENER), _GENERAL),
     "refuse-wide-opener": tuple(replace(kind, openers=_WIDE_OPENER) for kind in _KINDS if kind.protected),
     "forget-wide-opener": (replace(_UNSAFE_PICTURE, openers=_WIDE_OPENER, leak=True),),
     "retain-wide-opener": (replace(_SAFE, openers=_WIDE_OPENER), replace(_GENERAL, openers=_WIDE_OPENER)),
