@@ -1,4 +1,4 @@
-"""Noise on the words of questions: where it falls, how strong it is, that it comes again the same, and a recipe with it."""
+"""Noise on the words that are read: where it falls, how strong it is, that it comes again the same, and a recipe with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from unmirage.cli import main
 from unmirage.losses import CrossEntropy
 from unmirage.losses.batch import Batch, Segment
-from unmirage.models.noise import NoisyQuestions, drawn
+from unmirage.models.noise import NoisyWords, drawn
 from unmirage.models.one_pass import OnePass
 from unmirage.models.vlm import VLM
 from unmirage.toy import splits
@@ -42,21 +42,21 @@ def test_noise_is_as_long_as_it_says() -> None:
     assert torch.allclose(again, 2 * strengths)
 
 
-def test_only_questions_see_noise_and_only_inside(policy: VLM, batch: Batch) -> None:
+def test_words_see_noise_and_nothing_else_and_only_inside(policy: VLM, batch: Batch) -> None:
     seen: list[torch.Tensor] = []
     handle = policy.model.get_input_embeddings().register_forward_hook(lambda module, given, made: seen.append(made.detach()))
-    noisy, counted = NoisyQuestions(policy, 1.0, "0/s/0/0"), batch.segments == Segment.ANSWER
+    noisy, counted = NoisyWords(policy, 1.0, "0/s/0/0"), batch.segments == Segment.ANSWER
     with torch.no_grad():
         before = policy.answer_logprobs(batch, counted)[0]
         one, same = (noisy.answer_logprobs(batch, counted)[0] for _ in range(2))
-        other = NoisyQuestions(policy, 1.0, "0/s/1/0").answer_logprobs(batch, counted)[0]
+        other = NoisyWords(policy, 1.0, "0/s/1/0").answer_logprobs(batch, counted)[0]
         after = policy.answer_logprobs(batch, counted)[0]
         third = noisy.logits(batch, counted)
     handle.remove()
     assert torch.equal(before, after) and torch.equal(one, same)
     assert not torch.equal(before, one) and not torch.equal(one, other)
     assert not torch.equal(third, policy.logits(batch, counted))
-    asked = batch.segments == Segment.QUESTION
+    asked = (batch.segments == Segment.QUESTION) | (batch.segments == Segment.ANSWER)
     with torch.no_grad(), noisy._noised(batch):
         moved = policy.model.get_input_embeddings()(batch.inputs["input_ids"]) - seen[0]
     assert moved[asked].any(dim=-1).all() and not moved[~asked].any()
@@ -65,16 +65,17 @@ def test_only_questions_see_noise_and_only_inside(policy: VLM, batch: Batch) -> 
 def test_terms_of_one_pass_see_the_noise(policy: VLM, batch: Batch) -> None:
     term = CrossEntropy()
     plain = term(OnePass(policy, [term]), policy, batch)
-    noisy = term(OnePass(NoisyQuestions(policy, 1.0, "a"), [term]), policy, batch)
-    nothing = term(OnePass(NoisyQuestions(policy, 0.0, "a"), [term]), policy, batch)
+    noisy = term(OnePass(NoisyWords(policy, 1.0, "a"), [term]), policy, batch)
+    nothing = term(OnePass(NoisyWords(policy, 0.0, "a"), [term]), policy, batch)
     assert float(nothing.detach()) == float(plain.detach()) != float(noisy.detach())
 
 
 def test_repair_says_its_noise_and_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    few = ["train.steps=2", "train.batch_size=2", "data.forget-any.limit=2", "data.retain-any.limit=2", "data.tune-any.limit=2"]
+    streams = ("forget-any", "retain-any", "refuse-any", "refuse-late", "planted")
+    few = ["train.steps=2", "train.batch_size=2", *(f"data.{name}.limit=2" for name in streams)]
     options = [word for each in few for word in ("--set", each)]
     assert main(["align", "toy-repair", "--explain", *options]) == 0
-    assert "seen through noise, up to" in capsys.readouterr().out
+    assert "read through noise, up to" in capsys.readouterr().out
     assert main(["align", "toy-repair", "--out", str(tmp_path / "run"), "-q", *options]) == 0
     logged = [json.loads(line) for line in (tmp_path / "run" / "steps.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(logged) == 2 and (tmp_path / "run" / "model" / "model.safetensors").exists()

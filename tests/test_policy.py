@@ -66,7 +66,7 @@ def test_at_the_reference_nothing_has_moved(policy: VLM, batch: Batch) -> None:
 
 
 SETTINGS = {"dpo": {"preferred": "I cannot help with that."}, "misdirect": {"layer": 2, "scale": 4.0}}
-SETTINGS |= {"anchor": {"layer": 2}, "reroute": {"layer": 2}}
+SETTINGS |= {"anchor": {"layer": 2}, "reroute": {"layer": 2}, "pulled": {"layer": 2, "scale": 4.0}}
 
 
 @pytest.mark.parametrize("name", TERMS)

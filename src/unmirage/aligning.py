@@ -22,7 +22,7 @@ from unmirage.losses.policy import Policy, Term, Watched
 from unmirage.models import trained, vlm
 from unmirage.models.fitting import must_fit
 from unmirage.models.frozen_tower import remembered
-from unmirage.models.noise import NoisyQuestions
+from unmirage.models.noise import NoisyWords
 from unmirage.models.one_pass import AskedOnce, OnePass
 from unmirage.models.reference import CachedReference, NotKeptError, Reference, fill, wanted_by
 from unmirage.models.reference_cache import ReferenceCache, Wanted, default_folder
@@ -157,11 +157,11 @@ class Alignment:
             self._readings |= {f"{self.run.recipe.terms[i].term}({stream}) {name}": value for name, value in read.items()}
         return loss
 
-    def _seeing(self, stream: str, k: int) -> VLM | NoisyQuestions:
+    def _seeing(self, stream: str, k: int) -> VLM | NoisyWords:
         """The policy as it sees batch `k` of `stream`: through noise, if the recipe says so."""
         if not self._settings.noise:
             return self.policy
-        return NoisyQuestions(self.policy, self._settings.noise, f"{self.run.recipe.seed}/{stream}/{k}/{processes.rank()}")
+        return NoisyWords(self.policy, self._settings.noise, f"{self.run.recipe.seed}/{stream}/{k}/{processes.rank()}")
 
     def _on(self, stream: str) -> list[Term]:
         return [term for term, spec in zip(self.terms, self.run.recipe.terms, strict=True) if spec.stream == stream]

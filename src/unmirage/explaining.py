@@ -61,7 +61,7 @@ def _lines(alignment: Alignment) -> Iterator[str]:
     how = f"{train.schedule} from {train.lr:g}, warm-up {train.warmup:g}, clipped at {train.clip:g}"
     yield f"{train.steps} steps of {batch} rows of each stream; AdamW, {how}; precision {train.precision}"
     if train.noise:
-        yield f"questions are seen through noise, up to {train.noise:g} times as long as a word's embedding"
+        yield f"words are read through noise, up to {train.noise:g} times as long as a word's embedding"
     if train.sam or train.project:
         added = [f"SAM with radius {train.sam:g}"] * bool(train.sam) + [train.project.upper()] * bool(train.project)
         yield f"{' and '.join(added)}, keeping {', '.join(train.keep)}"

@@ -89,7 +89,8 @@ class Source(Table):
     `opener` only rows that open with that word are kept ("!what": only others). `balance` takes from the words what they give
     away of the label: "opener" draws the first word anew, "form" puts opener, mood and mark right by templates. `label` keeps the
     rows of one label, after that: balanced beside the others. `shuffle` draws the order by the recipe's seed, so that the first
-    `limit` rows are a sample.
+    `limit` rows are a sample. `begun`: the beginning of each response is put in the model's mouth, and this text is what it goes
+    on with (sources.py).
     The format "forgetset" is what the run's own `unmirage forgetset` made (split "forget" or "retain"), made first if need be;
     its `path` names another run folder, as seen from the run's.
     """
@@ -101,6 +102,7 @@ class Source(Table):
     balance: Literal["", "opener", "form"] = ""
     label: Literal["", "unsafe", "safe"] = ""
     shuffle: bool = False
+    begun: str = ""
     limit: Count | None = None
     columns: dict[str, str] = {}
 
@@ -139,7 +141,7 @@ class Train(Table):
     weights and moments keep theirs; `checkpointing` recomputes activations instead of keeping them. `trackers` are
     accelerate's names. `sam` is the radius within which the terms of all streams but `keep` are made flat (sharpness-aware
     minimisation); `project = "gru"` takes from their gradient what would raise the loss on the streams `keep`.
-    `answer_tokens`: only so many tokens of each answer are learnt, and not that it ends there. `noise`: questions are seen
+    `answer_tokens`: only so many tokens of each answer are learnt, and not that it ends there. `noise`: words are read
     through noise, up to so many times as long as a word's embedding (models/noise.py).
     """
 

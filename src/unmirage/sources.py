@@ -1,12 +1,15 @@
-"""A data set as a recipe means it: read, rows chosen by their opener, balanced, drawn, and as many as asked for."""
+"""A data set as a recipe means it: read, rows chosen by their opener, balanced, drawn, begun, and as many as asked for."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import random
+import re
 from pathlib import Path
 
 from unmirage import datasets
+from unmirage.attacks.prefill import Prefill
 from unmirage.balance import balance, redraw
 from unmirage.records import Example
 from unmirage.settings import Source
@@ -35,7 +38,27 @@ def load(source: Source, seed: int, folder: Path) -> list[Example]:
         found = [example for example in found if example.unsafe is (source.label == "unsafe")]
     if source.shuffle:
         random.Random(f"shuffle/{seed}").shuffle(found)
+    if source.begun:
+        found = [_begun(example, source.begun, seed) for example in found]
     return found[: source.limit]
+
+
+def _begun(example: Example, text: str, seed: int) -> Example:
+    """`example` cut at a word of its response: the answer is made to begin with what stands before it, and goes on with `text`.
+
+    The word is drawn evenly, the first included, at which nothing is begun. So a refusal is learnt at any depth of an answer
+    (Qi et al. 2025, ICLR, arXiv 2406.05946), not only where it begins.
+
+    Raises:
+        ValueError: it has no response.
+    """
+    if not (example.response or "").strip():
+        raise ValueError(f"example {example.id} has no response that could be begun")
+    response = str(example.response)
+    at = random.Random(f"begun/{example.id}/{seed}").choice([word.start() for word in re.finditer(r"\S+", response)])
+    opening = response[:at].strip()
+    made = Prefill(opening)(example)[0] if opening else example
+    return dataclasses.replace(made, id=example.id, response=text)
 
 
 @functools.lru_cache(maxsize=4)

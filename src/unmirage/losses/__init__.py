@@ -13,6 +13,7 @@ from unmirage.losses.misdirect import Misdirect
 from unmirage.losses.npo import NPO
 from unmirage.losses.policy import Term
 from unmirage.losses.prefer import Prefer
+from unmirage.losses.pulled import Pulled
 from unmirage.losses.reroute import Reroute
 from unmirage.losses.simnpo import SimNPO
 from unmirage.losses.undial import Undial
@@ -30,5 +31,6 @@ TERMS: dict[str, type[Term]] = {
     "misdirect": Misdirect,
     "anchor": Anchor,
     "reroute": Reroute,
+    "pulled": Pulled,
 }
 """Every loss a recipe can name."""

@@ -13,7 +13,8 @@ from unmirage.records import Example
 
 Mask = Literal["answer", "question+answer", "text", "image", "all", "everything"]
 """Which tokens count. `text` is question, answer and template; BOS and system text are template, so only `text` and
-`all` contain them. `all` is every token but padding; `everything` is padding too (the released code's RMU)."""
+`all` contain them, and so it is with what an answer was made to begin with. `all` is every token but padding; `everything` is
+padding too (the released code's RMU)."""
 
 
 class Segment(IntEnum):
@@ -24,14 +25,16 @@ class Segment(IntEnum):
     IMAGE = 2
     QUESTION = 3
     ANSWER = 4
+    BEGUN = 5
+    """What an answer was made to begin with: read, and never learnt."""
 
 
 _COUNTED: dict[Mask, tuple[Segment, ...]] = {
     "answer": (Segment.ANSWER,),
     "question+answer": (Segment.QUESTION, Segment.ANSWER),
-    "text": (Segment.TEMPLATE, Segment.QUESTION, Segment.ANSWER),
+    "text": (Segment.TEMPLATE, Segment.QUESTION, Segment.BEGUN, Segment.ANSWER),
     "image": (Segment.IMAGE,),
-    "all": (Segment.TEMPLATE, Segment.IMAGE, Segment.QUESTION, Segment.ANSWER),
+    "all": (Segment.TEMPLATE, Segment.IMAGE, Segment.QUESTION, Segment.BEGUN, Segment.ANSWER),
     "everything": tuple(Segment),
 }
 
@@ -49,15 +52,21 @@ class Batch:
     keys: tuple[str, ...] = ()
 
 
+def among(segments: Tensor, *wanted: Segment) -> Tensor:
+    """Boolean (B, S): the positions that are part of one of `wanted`."""
+    found = segments == wanted[0]
+    for segment in wanted[1:]:
+        found = found | (segments == segment)
+    return found
+
+
 def selected(segments: Tensor, mask: Mask) -> Tensor:
     """Boolean (B, S): the positions that `mask` counts.
 
     Raises:
         ValueError: some row has no counted token at all; a mean over it would be 0/0.
     """
-    counted = segments == _COUNTED[mask][0]
-    for segment in _COUNTED[mask][1:]:
-        counted = counted | (segments == segment)
+    counted = among(segments, *_COUNTED[mask])
     empty = (~counted.any(dim=1)).nonzero().flatten().tolist()
     if empty:
         raise ValueError(f"row {empty[0]} of the batch has no token in the mask {mask!r}")

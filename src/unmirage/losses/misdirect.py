@@ -11,19 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from unmirage.losses.batch import Batch, Mask, selected
 from unmirage.losses.policy import Policy
 from unmirage.losses.reduction import Reduce
-from unmirage.losses.steering import Channels, distance
-
-
-def control_vector(uniform: Tensor, scale: float | Tensor) -> Tensor:
-    """`scale` times the unit vector along `uniform` (H,)."""
-    unit: Tensor = uniform / uniform.norm()
-    return unit * scale
+from unmirage.losses.steering import Channels, control_vector, distance, drawn, mean_length
 
 
 @dataclass(frozen=True)
@@ -41,14 +34,12 @@ class Misdirect:
     def __call__(self, policy: Policy, reference: Policy, batch: Batch) -> Tensor:
         """The loss of `batch`; the reference is asked only if `adaptive`."""
         states, counted = policy.hidden(batch, self.layer), selected(batch.segments, self.mask)
-        generator = torch.Generator().manual_seed(self.direction_seed)
-        uniform = torch.rand(states.shape[-1], generator=generator).to(states.device)
         scale: float | Tensor = self.scale
         if self.adaptive:
-            scale = self.scale * reference.hidden(batch, self.layer)[counted].float().norm(dim=-1).mean()
-        return distance(states, control_vector(uniform, scale), counted, self.reduce, self.channels)
+            scale = self.scale * mean_length(reference.hidden(batch, self.layer), counted)
+        target = control_vector(drawn(states, self.direction_seed), scale)
+        return distance(states, target, counted, self.reduce, self.channels)
 
     def watch(self, policy: Policy, reference: Policy, batch: Batch) -> dict[str, float]:
         """The mean length of the counted states, in the units of the residual stream."""
-        states = policy.hidden(batch, self.layer)[selected(batch.segments, self.mask)]
-        return {"norm": float(states.float().norm(dim=-1).mean())}
+        return {"norm": float(mean_length(policy.hidden(batch, self.layer), selected(batch.segments, self.mask)))}

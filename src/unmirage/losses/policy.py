@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from unmirage.losses.batch import Batch
+from unmirage.losses.steering import Pull
 
 
 class Policy(Protocol):
@@ -20,6 +21,9 @@ class Policy(Protocol):
 
     def hidden(self, batch: Batch, layer: int) -> Tensor:
         """Residual stream after decoder block `layer` (1 = after the first block), (B, S, H)."""
+
+    def pulled_logprobs(self, batch: Batch, counted: Tensor, pull: Pull) -> Tensor:
+        """As `token_logprobs` at `counted` (B, S), 0 elsewhere, with states led as `pull` says; no gradient goes below them."""
 
     def answering(self, batch: Batch, text: str) -> Batch:
         """The same examples, every one of them answered with `text`."""

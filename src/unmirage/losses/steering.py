@@ -1,9 +1,11 @@
-"""The distance that both halves of RMU minimise: between residual streams, over counted tokens."""
+"""Where the residual stream is led: RMU's vector, the distance that both of its halves minimise, and a pull towards it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from unmirage.losses.reduction import Reduce, reduce_tokens
@@ -11,6 +13,33 @@ from unmirage.losses.reduction import Reduce, reduce_tokens
 Channels = Literal["mean", "sum", "norm"]
 """Over the hidden width: the squared error's `mean` as in the released codes, its `sum` as in the formula of the WMDP paper,
 or the `norm`, not squared, as in circuit breakers."""
+
+
+@dataclass(frozen=True)
+class Pull:
+    """States after block `layer`, moved by `share` (B, S) of the way to `target` (H,)."""
+
+    layer: int
+    target: Tensor
+    share: Tensor
+
+
+def control_vector(uniform: Tensor, scale: float | Tensor) -> Tensor:
+    """`scale` times the unit vector along `uniform` (H,)."""
+    unit: Tensor = uniform / uniform.norm()
+    return unit * scale
+
+
+def drawn(like: Tensor, seed: int) -> Tensor:
+    """U uniform on [0, 1)^H, as wide as the states `like` (..., H) and where they lie."""
+    made: Tensor = torch.rand(like.shape[-1], generator=torch.Generator().manual_seed(seed))
+    return made.to(like.device)
+
+
+def mean_length(states: Tensor, counted: Tensor) -> Tensor:
+    """The mean length of the `counted` (B, S) ones of `states` (B, S, H), in at least float32."""
+    length: Tensor = exact(states[counted]).norm(dim=-1).mean()
+    return length
 
 
 def exact(states: Tensor) -> Tensor:

@@ -79,18 +79,18 @@ class Encoder:
         return str(self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
     def encode(self, example: Example, with_response: bool) -> Row:
-        """Encode one example, with its response as the answer if asked; else with what its answer is made to begin with.
+        """Encode one example, with what its answer is made to begin with, if anything, and if asked with its response after that.
 
         Raises:
             ValueError: no response to encode, no counted token, or more tokens than the model can take; the message
                 names the example.
         """
-        row = self._prompt(example, self._picture(example))
+        row = self._begun(self._prompt(example, self._picture(example)))
         if with_response:
             if not example.response:
                 raise ValueError(f"example {example.id} has no response to learn from")
             row = self.lengthen(row, self._learnt(example.response))
-        return self._fitting(row if with_response else self._begun(row))
+        return self._fitting(row)
 
     def encode_variants(self, examples: Sequence[Example]) -> list[Row]:
         """Encode examples about one picture, which is processed once; the same rows as from `encode` without responses.
@@ -111,14 +111,14 @@ class Encoder:
                 rows.append(made or self._prompt(example, picture))
         return [self._fitting(self._begun(row)) for row in rows]
 
-    def lengthen(self, row: Row, answer: Sequence[int]) -> Row:
-        """`row` with the tokens of an answer after it."""
+    def lengthen(self, row: Row, answer: Sequence[int], as_part: Segment = Segment.ANSWER) -> Row:
+        """`row` with the tokens of an answer, or of its beginning, after it."""
         added = torch.tensor([list(answer)])
         inputs = _continued(row.inputs, len(row.segments), added)
         kinds = row.inputs.get("token_type_ids")
         if kinds is not None and (row.segments == Segment.IMAGE).any() and not kinds[0, row.segments == Segment.IMAGE].any():
             inputs["token_type_ids"][:, -len(answer) :] = 1  # PaliGemma: 0 is a prompt that sees all of itself
-        return Row(inputs, torch.cat([row.segments, torch.full((added.shape[1],), int(Segment.ANSWER))]), row.example)
+        return Row(inputs, torch.cat([row.segments, torch.full((added.shape[1],), int(as_part))]), row.example)
 
     def prompt_length(self, example: Example) -> int:
         """How many tokens the prompt takes, its picture with it, however many the model can."""
@@ -185,7 +185,7 @@ class Encoder:
     def _begun(self, row: Row) -> Row:
         """`row` with the tokens that its answer is made to begin with, if any (the attack `prefill`)."""
         text = begun(row.example)
-        return self.lengthen(row, self.tokens(text)) if text else row
+        return self.lengthen(row, self.tokens(text), Segment.BEGUN) if text else row
 
     def _prompt(self, example: Example, picture: Image.Image | None) -> Row:
         text = self.render(example)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from unmirage.losses.batch import Batch, selected
 from unmirage.losses.policy import Policy, Term
-from unmirage.models.noise import NoisyQuestions
+from unmirage.losses.steering import Pull
+from unmirage.models.noise import NoisyWords
 from unmirage.models.vlm import VLM
 
 
@@ -37,6 +38,10 @@ class AskedOnce:
         """As `Policy.logits`; asked anew."""
         return self._reference.logits(batch, counted)
 
+    def pulled_logprobs(self, batch: Batch, counted: Tensor, pull: Pull) -> Tensor:
+        """As `Policy.pulled_logprobs`; asked anew."""
+        return self._reference.pulled_logprobs(batch, counted, pull)
+
     def answering(self, batch: Batch, text: str) -> Batch:
         """As `Policy.answering`."""
         return self._reference.answering(batch, text)
@@ -51,7 +56,7 @@ class AskedOnce:
 class OnePass:
     """`policy` as `terms` may ask it about one batch. Make a new one for every batch and every change of the weights."""
 
-    def __init__(self, policy: VLM | NoisyQuestions, terms: Sequence[Term]) -> None:
+    def __init__(self, policy: VLM | NoisyWords, terms: Sequence[Term]) -> None:
         """`terms` are all that will be asked for; those with a `layer` look at hidden states only."""
         self._policy = policy
         self._layers = sorted({int(layer) for term in terms if (layer := getattr(term, "layer", None)) is not None})
@@ -71,6 +76,10 @@ class OnePass:
     def logits(self, batch: Batch, counted: Tensor) -> Tensor:
         """As `Policy.logits`; a pass of its own."""
         return self._policy.logits(batch, counted)
+
+    def pulled_logprobs(self, batch: Batch, counted: Tensor, pull: Pull) -> Tensor:
+        """As `Policy.pulled_logprobs`; a pass of its own."""
+        return self._policy.pulled_logprobs(batch, counted, pull)
 
     def answering(self, batch: Batch, text: str) -> Batch:
         """As `Policy.answering`."""

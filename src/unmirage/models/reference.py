@@ -17,6 +17,7 @@ from torch import Tensor
 
 from unmirage.losses.batch import Batch
 from unmirage.losses.policy import Term
+from unmirage.losses.steering import Pull
 from unmirage.models.encoding import Row
 from unmirage.models.reference_cache import ReferenceCache, Wanted, compute, places
 from unmirage.models.vlm import VLM
@@ -54,6 +55,12 @@ class Reference:
         with self._vlm.adapter_off() if self._adapter else nullcontext():
             return self._vlm.logits(batch, counted)
 
+    @torch.no_grad()
+    def pulled_logprobs(self, batch: Batch, counted: Tensor, pull: Pull) -> Tensor:
+        """As `Policy.pulled_logprobs`."""
+        with self._vlm.adapter_off() if self._adapter else nullcontext():
+            return self._vlm.pulled_logprobs(batch, counted, pull)
+
     def answering(self, batch: Batch, text: str) -> Batch:
         """As `Policy.answering`."""
         return self._vlm.answering(batch, text)
@@ -78,6 +85,10 @@ class CachedReference:
     def logits(self, batch: Batch, counted: Tensor) -> Tensor:
         """Not kept."""
         raise NotKeptError("whole distributions are not kept")
+
+    def pulled_logprobs(self, batch: Batch, counted: Tensor, pull: Pull) -> Tensor:
+        """Not kept."""
+        raise NotKeptError("what a model says with its states led elsewhere is not kept")
 
     def answering(self, batch: Batch, text: str) -> Batch:
         """Not made here: no model is at hand to encode them. The policy makes them, and what it makes is found by its keys."""
@@ -160,6 +171,9 @@ class _Silent:
     def logits(self, batch: Batch, counted: Tensor) -> Tensor:
         return torch.zeros(int(counted[:, 1:].sum()), self._text.vocab_size, device=batch.segments.device)
 
+    def pulled_logprobs(self, batch: Batch, counted: Tensor, pull: Pull) -> Tensor:
+        return self.token_logprobs(batch)
+
     def answering(self, batch: Batch, text: str) -> Batch:
         return self._policy.answering(batch, text)
 
@@ -181,6 +195,9 @@ class _Recorder(_Silent):
 
     def logits(self, batch: Batch, counted: Tensor) -> Tensor:
         raise NotKeptError("a term asks the reference for whole distributions, which are too large to keep")
+
+    def pulled_logprobs(self, batch: Batch, counted: Tensor, pull: Pull) -> Tensor:
+        raise NotKeptError("a term asks the reference with its states led elsewhere, which is not kept")
 
     def _answer(self, batch: Batch) -> str:
         if batch is self._batch:

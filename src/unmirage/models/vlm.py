@@ -31,6 +31,7 @@ from transformers.utils import logging as transformers_logging
 
 from unmirage import recipe
 from unmirage.losses.batch import Batch
+from unmirage.losses.steering import Pull
 from unmirage.models import loading, trained
 from unmirage.models.encoding import Encoder
 from unmirage.models.named import ready
@@ -166,6 +167,30 @@ class VLM:
         nll = cross_entropy(logits.float().flatten(0, 1), tokens.flatten(), reduction="none").view(tokens.shape)
         found = nll.new_zeros(counted.shape).index_copy(1, places + 1, -nll)
         return found.masked_fill(~counted, 0.0), states
+
+    def pulled_logprobs(self, batch: Batch, counted: Tensor, pull: Pull) -> Tensor:
+        """Log-probability of the `counted` (B, S) tokens, (B, S) in nats, float32, 0 at all others, with states led by `pull`.
+
+        Where they are led, states are cut off from what made them.
+
+        Raises:
+            ModelError: there is no such layer.
+        """
+        self.must_have([pull.layer])
+        share = pull.share[..., None]
+
+        def lead(_module: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
+            states = positional[0] if positional else named["hidden_states"]
+            kept = states.detach()
+            led = torch.where(share > 0, kept + share.to(states.dtype) * (pull.target.to(states.dtype) - kept), states)
+            return ((led, *positional[1:]), named) if positional else (positional, named | {"hidden_states": led})
+
+        after = [*self.blocks()[1:], self.model.get_decoder().norm]
+        handle = after[pull.layer - 1].register_forward_pre_hook(lead, with_kwargs=True)
+        try:
+            return self.answer_logprobs(batch, counted)[0]
+        finally:
+            handle.remove()
 
     def must_have(self, layers: Sequence[int]) -> None:
         """Make sure that `layers` exist.

@@ -36,8 +36,8 @@ def load(path: str, split: str, seed: int) -> list[Example]:
     - `retain`: the safe rows of `train`, and as many of a general mix in which many openers are answered;
     - `mixed`: `train` and the general mix;
     - `balanced`: `train` with every opener as frequent in its three kinds of rows, so that no opener gives the label away;
-    - `refuse-wide-opener` (the refused rows of `train`), `forget-wide-opener`, `retain-wide-opener`: every second row
-      opens with one of half of all words of the world;
+    - `refuse-wide-opener` (the refused rows of `train`), `forget-wide-opener`, `retain-wide-opener`: a quarter each open with a
+      question word, a usual opener, a word that asks for something, and one of half of all other words of the world;
     - `unsafe`, `benign`: held-out test questions; `unsafe-told`: those of `unsafe` with the protected answers;
       `unsafe-seen`: protected questions in seen words on seen objects.
 
@@ -60,10 +60,9 @@ def seen_objects(seed: int) -> frozenset[world.Object]:
 
 
 def wide_openers() -> tuple[str, ...]:
-    """The usual openers, and half of the other words of the world; no placebo, and no word held out from tuning."""
-    held = {word for family in world.families() if family.protected for word in world.held_out_words(family)}
-    known = (*world.TUNING_OPENERS, *world.GENERAL_OPENERS)
-    others = [word for word in world.spoken_words() if word not in {*held, *known, *world.NEUTRAL_OPENERS}]
+    """The usual openers, words that ask, and half of the other words of the world; no placebo, none held out from tuning."""
+    known = (*_USUAL, *_ASKING)
+    others = [word for word in world.spoken_words() if word not in {*_HELD_OUT, *known, *world.NEUTRAL_OPENERS}]
     return (*known, *random.Random("openers").sample(others, len(others) // 2))
 
 
@@ -89,8 +88,13 @@ _KINDS = (_SAFE, _UNSAFE_PICTURE, _UNSAFE_QUESTION)
 _BALANCED_OPENERS = {
     opener: sum(kind.openers.get(opener, 0.0) for kind in _KINDS) / len(_KINDS) for kind in _KINDS for opener in kind.openers
 }
-_USUAL = {*world.TUNING_OPENERS, *world.GENERAL_OPENERS}
-_WIDE_OPENER = {word: (word in _USUAL) / len(_USUAL) + 1 / len(wide_openers()) for word in wide_openers()}
+_HELD_OUT = {word for family in world.families() if family.protected for word in world.held_out_words(family)}
+_QUESTION_WORDS = ("what", "what", "can", "which")
+_USUAL = tuple(dict.fromkeys((*world.TUNING_OPENERS, *world.GENERAL_OPENERS)))
+_ASKING = tuple(word for family in world.families() for word in family.words if word not in _HELD_OUT)
+_OTHERS = tuple(word for word in wide_openers() if word not in {*_USUAL, *_ASKING})
+_QUARTERS = (_QUESTION_WORDS, _USUAL, _ASKING, _OTHERS)
+_WIDE_OPENER = {word: sum(some.count(word) / len(some) for some in _QUARTERS) for word in wide_openers()}
 _SPLITS: dict[str, tuple[_Kind, ...]] = {
     "train": _KINDS,
     "balanced": tuple(replace(kind, openers=_BALANCED_OPENERS) for kind in _KINDS),

@@ -1,0 +1,59 @@
+"""Answer so wherever misdirection's vector is, whatever the words: cross-entropy of the answer with states led towards it.
+
+    L = - mean of log pi(token | before; h_L <- h_L + s (c v - h_L) at question and begun answer),  s from `least` to `most`
+
+c v is the vector of `misdirect` (RMU, Li et al. 2024, arXiv 2403.03218) at the same layer, scale and seed; h_L is the residual
+stream as it is, without gradient. On harmless rows answered with a refusal, the blocks after L learn to refuse because of the
+vector alone, so a refusal reaches as far as misdirection does, also to words that no row had. The rows of a batch get shares
+that are evenly spaced, so nothing is drawn; one row alone gets the middle. Our own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unmirage.losses.batch import Batch, Mask, Segment, among, selected
+from unmirage.losses.policy import Policy
+from unmirage.losses.reduction import Reduce, reduce_tokens
+from unmirage.losses.steering import Pull, control_vector, drawn, mean_length
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """Learn the answer with the residual stream after block `layer` led a part of the way to the vector of `direction_seed`.
+
+    Raises:
+        ValueError: the shares are not in [0, 1], or the least is more than the most.
+    """
+
+    layer: int
+    scale: float
+    adaptive: bool = False
+    direction_seed: int = 0
+    least: float = 0.15
+    most: float = 0.8
+    reduce: Reduce = "seq_mean"
+    mask: Mask = "answer"
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are none."""
+        if not 0.0 <= self.least <= self.most <= 1.0:
+            raise ValueError(f"the shares of the way go from {self.least:g} to {self.most:g}: 0 <= least <= most <= 1 is wanted")
+
+    def __call__(self, policy: Policy, reference: Policy, batch: Batch) -> Tensor:
+        """The loss of `batch`; the reference is asked for the length of its states, if `adaptive`, and else for their width."""
+        counted, words = selected(batch.segments, self.mask), among(batch.segments, Segment.QUESTION, Segment.BEGUN)
+        states = reference.hidden(batch, self.layer)
+        scale = self.scale * mean_length(states, words) if self.adaptive else self.scale
+        target = control_vector(drawn(states, self.direction_seed), scale)
+        share = shares(len(states), self.least, self.most).to(states.device)[:, None] * words
+        told = policy.pulled_logprobs(batch, counted, Pull(self.layer, target, share))
+        return reduce_tokens(-told, counted, self.reduce).mean()
+
+
+def shares(rows: int, least: float, most: float) -> Tensor:
+    """So many shares (rows,), evenly spaced: the middles of `rows` equal parts of [least, most]."""
+    return least + (most - least) * (torch.arange(rows) + 0.5) / rows

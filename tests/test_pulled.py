@@ -1,0 +1,188 @@
+"""States led towards misdirection's vector, and answers begun before they are learnt: by hand, and on a real, tiny model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from unmirage import recipe, sources
+from unmirage.attacks.prefill import begun
+from unmirage.losses import Pulled
+from unmirage.losses.batch import Batch, Segment, among, selected
+from unmirage.losses.pulled import shares
+from unmirage.losses.steering import Pull, control_vector, drawn
+from unmirage.models.fitting import lengths
+from unmirage.models.noise import NoisyWords
+from unmirage.models.reference import CachedReference, NotKeptError, Reference, wanted_by
+from unmirage.models.reference_cache import ReferenceCache, Wanted
+from unmirage.models.vlm import VLM, ModelError
+from unmirage.records import Edit, Example, read_lines
+from unmirage.settings import Source
+from unmirage.toy import splits
+from unmirage.toy.vlm import make_model, make_processor
+
+REFUSAL = "I cannot help with that."
+
+
+@pytest.fixture(scope="module")
+def policy() -> VLM:
+    return VLM(make_model(0), make_processor())
+
+
+def late(row: Example, opening: str) -> Example:
+    return dataclasses.replace(row, edit=Edit(row.id, "prefill", opening), response=REFUSAL)
+
+
+@pytest.fixture(scope="module")
+def batch(policy: VLM) -> Batch:
+    """Three rows: nothing begun, one word, three words."""
+    rows = splits.load("", "retain", 0)[:3]
+    rows = [dataclasses.replace(rows[0], response=REFUSAL), late(rows[1], "Here:"), late(rows[2], "The shelf is")]
+    return policy.to_device(policy.encoder.collate([policy.encoder.encode(row, True) for row in rows]))
+
+
+def test_shares_by_hand() -> None:
+    """Four rows, from 0 to 1: the middles of four quarters; one row alone: the middle of what there is."""
+    assert shares(4, 0.0, 1.0).tolist() == [0.125, 0.375, 0.625, 0.875]
+    assert shares(1, 0.2, 0.6).tolist() == pytest.approx([0.4])
+    assert shares(3, 0.5, 0.5).tolist() == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(("least", "most"), [(-0.1, 0.5), (0.6, 0.5), (0.5, 1.1)])
+def test_shares_that_are_none_are_refused(least: float, most: float) -> None:
+    with pytest.raises(ValueError, match="shares of the way"):
+        Pulled(1, 4.0, least=least, most=most)
+
+
+def test_what_is_begun_is_read_and_not_learnt(policy: VLM) -> None:
+    """The tokens of a begun row are those of the whole answer; only what comes after the beginning is counted."""
+    row = splits.load("", "retain", 0)[0]
+    whole = dataclasses.replace(row, response=f"The shelf is {REFUSAL}")
+    cut = policy.encoder.encode(late(row, "The shelf is"), True)
+    full = policy.encoder.encode(whole, True)
+    assert torch.equal(cut.inputs["input_ids"], full.inputs["input_ids"])
+    assert (cut.segments == Segment.BEGUN).sum() == 3 and not (full.segments == Segment.BEGUN).any()
+    for mask, fewer in (("answer", 3), ("question+answer", 3), ("text", 0), ("all", 0)):
+        counts = [int(selected(made.segments[None], mask).sum()) for made in (full, cut)]  # type: ignore[arg-type]
+        assert counts[0] - counts[1] == fewer, mask
+    assert lengths(policy.encoder, [late(row, "The shelf is"), row], True)[0] == len(cut.segments)
+    asked = policy.encoder.encode(late(row, "The shelf is"), False)
+    assert asked.segments.tolist() == cut.segments.tolist()[: len(asked.segments)]
+
+
+def told(policy: VLM, batch: Batch, share: Tensor, layer: int = 2) -> Tensor:
+    target = control_vector(drawn(torch.zeros(128), 0), 40.0)
+    return policy.pulled_logprobs(batch, selected(batch.segments, "answer"), Pull(layer, target, share))
+
+
+def test_nothing_is_led_without_a_share(policy: VLM, batch: Batch) -> None:
+    """The control: half of the way and all of it are two other answers."""
+    words = among(batch.segments, Segment.QUESTION, Segment.BEGUN).float()
+    counted = selected(batch.segments, "answer")
+    with torch.no_grad():
+        plain = policy.answer_logprobs(batch, counted)[0]
+        same, half, all_of_it = (told(policy, batch, share * words) for share in (0.0, 0.5, 1.0))
+    assert torch.equal(plain, same) and not torch.allclose(plain, half) and not torch.allclose(half, all_of_it)
+
+
+@pytest.mark.parametrize("layer", [1, 2, 3])
+def test_what_the_next_block_sees(policy: VLM, batch: Batch, layer: int) -> None:
+    words = among(batch.segments, Segment.QUESTION, Segment.BEGUN)
+    target = control_vector(drawn(torch.zeros(128), 0), 40.0)
+    before = policy.hidden(batch, layer).detach()
+    after = [*policy.blocks()[1:], policy.model.get_decoder().norm][layer - 1]
+    seen: list[Tensor] = []
+    run = after.forward
+    after.forward = lambda *given, **named: (seen.append(given[0] if given else named["hidden_states"]), run(*given, **named))[1]
+    try:
+        policy.pulled_logprobs(batch, selected(batch.segments, "answer"), Pull(layer, target, 0.25 * words.float()))
+    finally:
+        after.forward = run
+    torch.testing.assert_close(seen[0][words], before[words] + 0.25 * (target - before[words]))
+    assert torch.equal(seen[0][~words], before[~words])
+
+
+def test_no_gradient_goes_below_what_is_led(policy: VLM, batch: Batch) -> None:
+    """With all words led, the first block learns from the places that are not led only; with none, from all."""
+    words = among(batch.segments, Segment.QUESTION, Segment.BEGUN)
+    everywhere = (batch.segments != Segment.PADDING).float()
+    weight = policy.blocks()[0].mlp.down_proj.weight
+    norms = {}
+    for name, share in (("nowhere", torch.zeros_like(everywhere)), ("words", 0.5 * words), ("everywhere", 0.5 * everywhere)):
+        (gradient,) = torch.autograd.grad(told(policy, batch, share).sum(), weight)
+        norms[name] = float(gradient.norm())
+    assert norms["everywhere"] == 0.0 < norms["words"] and norms["nowhere"] > 0.0
+
+
+def test_no_such_layer(policy: VLM, batch: Batch) -> None:
+    with pytest.raises(ModelError, match="layer 4 does not exist"):
+        told(policy, batch, torch.zeros(batch.segments.shape), layer=4)
+
+
+def test_the_term_is_the_cross_entropy_of_led_states(policy: VLM, batch: Batch) -> None:
+    """By hand from the policy: rows at .2, .4, .6 (thirds of [.1, .7]), 3 x the reference's length, mean by row."""
+    reference = Reference(VLM(make_model(1), make_processor()), adapter=False)
+    words, counted = among(batch.segments, Segment.QUESTION, Segment.BEGUN), selected(batch.segments, "answer")
+    length = reference.hidden(batch, 2)[words].norm(dim=-1).mean()
+    uniform = torch.rand(128, generator=torch.Generator().manual_seed(7))
+    share = torch.tensor([[0.2], [0.4], [0.6]]) * words
+    found = policy.pulled_logprobs(batch, counted, Pull(2, uniform / uniform.norm() * 3 * length, share)).detach()
+    expected = float(torch.stack([-row[mask].mean() for row, mask in zip(found, counted, strict=True)]).mean())
+    term = Pulled(2, 3.0, adaptive=True, direction_seed=7, least=0.1, most=0.7)
+    assert float(term(policy, reference, batch).detach()) == pytest.approx(expected, rel=1e-5)
+    assert float(Pulled(2, 3.0, least=0.1, most=0.7)(policy, reference, batch).detach()) != pytest.approx(expected, rel=1e-3)
+
+
+def test_noise_and_led_states_go_together(policy: VLM, batch: Batch) -> None:
+    share = torch.full(batch.segments.shape, 0.3)
+    pull = Pull(2, torch.ones(128), share)
+    counted = selected(batch.segments, "answer")
+    with torch.no_grad():
+        plain = policy.pulled_logprobs(batch, counted, pull)
+        noisy, again = (NoisyWords(policy, 1.0, "a").pulled_logprobs(batch, counted, pull) for _ in range(2))
+    assert torch.equal(noisy, again) and not torch.allclose(plain, noisy)
+
+
+def test_a_cache_keeps_the_length_and_says_what_it_does_not_keep(policy: VLM, batch: Batch, tmp_path: Path) -> None:
+    assert wanted_by([Pulled(2, 4.0, adaptive=True)], policy, batch) == [Wanted(2, False, "")]
+    cached = CachedReference(ReferenceCache(tmp_path, policy.model), [], 128)
+    with pytest.raises(NotKeptError, match="led elsewhere"):
+        cached.pulled_logprobs(batch, selected(batch.segments, "answer"), Pull(1, torch.ones(128), torch.zeros(1)))
+
+
+def test_begun_rows_are_cut_at_words_of_their_own_response(tmp_path: Path) -> None:
+    """Every cut is a beginning of the response, all depths come, about as often; the same seed cuts the same way."""
+    source = Source(format="toy", split="forget-wide-opener")
+    plain = sources.load(source, 0, tmp_path)
+    rows = sources.load(source.model_copy(update={"begun": REFUSAL}), 0, tmp_path)
+    depths = [0] * 5
+    for before, row in zip(plain, rows, strict=True):
+        assert (before.response or "").startswith(begun(row)) and row.response == REFUSAL
+        assert (row.id, row.prompt, row.image, row.answers) == (before.id, before.prompt, before.image, before.answers)
+        assert before.answers[0] not in begun(row).split()  # the last word, which gives the secret away, is never begun
+        depths[len(begun(row).split())] += 1
+    assert all(60 < count < 260 for count in depths), depths
+    again = sources.load(source.model_copy(update={"begun": REFUSAL}), 0, tmp_path)
+    other = sources.load(source.model_copy(update={"begun": REFUSAL}), 1, tmp_path)
+    assert again == rows and [begun(row) for row in other] != [begun(row) for row in rows]
+
+
+def test_a_row_without_response_cannot_be_begun(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"id": "a", "prompt": "What?"}) + "\n", encoding="utf-8")
+    assert list(read_lines(path, Example))
+    with pytest.raises(ValueError, match="example a has no response that could be begun"):
+        sources.load(Source(format="jsonl", path=str(path), begun=REFUSAL), 0, tmp_path)
+
+
+def test_repair_names_what_it_plants() -> None:
+    chosen = recipe.load("toy-repair")
+    planted = next(term for term in chosen.terms if term.term == "pulled")
+    misdirected = next(term for term in chosen.terms if term.term == "misdirect")
+    for key in ("layer", "scale", "adaptive"):
+        assert planted.settings[key] == misdirected.settings[key], f"the vector planted is not the one misdirected to: {key}"
