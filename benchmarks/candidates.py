@@ -1,0 +1,126 @@
+"""Candidates for a better repair on the toy, at equal compute: each trained, then asked as benchmarks/repair.py asks.
+
+    python benchmarks/candidates.py OUT [--seed N] [--only NAME...] [--jobs N] [--questions N] [--words N]
+
+All candidates are parts of `toy-repair`, or have another term in the place of one, and are trained on as many rows: a step that
+goes through fewer is done more often (SAM goes through those of every stream but the retained one twice). A folder that is there
+already is not trained again. What is printed is explained in benchmarks/repair.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import repair
+
+from unmirage import recipe, runs, steps
+
+Terms = tuple[str, ...]
+KEEP: Terms = ("kl(retain-any)",)
+REFUSE: Terms = ("cross_entropy(refuse-any)", *KEEP)
+LATE: Terms = (*REFUSE, "cross_entropy(refuse-late)")
+FORGET: Terms = ("misdirect(forget-any)", "anchor(retain-any)")
+ALL: Terms = (*LATE, *FORGET, "pulled(planted)")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Some `terms` of toy-repair, settings of [train] that differ, terms that are `more`, and streams gone through `twice`.
+
+    `after`: the candidate whose model it begins with; each of the two has half of the rows.
+    """
+
+    terms: Terms
+    train: Mapping[str, Any] = field(default_factory=dict)
+    more: Sequence[Mapping[str, Any]] = ()
+    twice: int = 0
+    share: float = 1.0
+    after: str = ""
+
+
+NPO = ({"term": "npo", "stream": "forget-any", "beta": 0.9, "weight": 1.0},)
+BREAKERS = (
+    {"term": "reroute", "stream": "forget-any", "layer": 2, "weight": 10.0},
+    {"term": "anchor", "stream": "retain-any", "layer": 2, "weight": 0.2},
+)
+CANDIDATES = {
+    "refusals": Candidate(REFUSE, {"noise": 0.0}),
+    "refusals, noise": Candidate(REFUSE),
+    "refusals at any depth": Candidate(LATE, {"noise": 0.0}),
+    "refusals at any depth, noise": Candidate(LATE),
+    "... and NPO": Candidate(LATE, more=NPO),
+    "... and circuit breakers": Candidate(LATE, more=BREAKERS),
+    "... and RMU": Candidate((*LATE, *FORGET)),
+    "unlearn": Candidate((*KEEP, *FORGET), share=0.5),
+    "unlearn, then refuse": Candidate(LATE, share=0.5, after="unlearn"),
+    "Repair without noise": Candidate(ALL, {"noise": 0.0}),
+    "Repair": Candidate(ALL),
+    "Repair with SAM": Candidate(ALL, {"sam": 0.02, "keep": ["retain-any"]}, twice=4),
+    "Repair with GRU": Candidate(ALL, {"project": "gru", "keep": ["retain-any"]}),
+}
+
+
+def table(name: str, seed: int, out: Path) -> recipe.Recipe:
+    """The recipe of the candidate `name`."""
+    chosen, made = CANDIDATES[name], copy.deepcopy(recipe.read("toy-repair"))
+    rows = made["train"]["steps"] * len({term["stream"] for term in made["terms"]})
+    made["terms"] = [term for term in made["terms"] if f"{term['term']}({term['stream']})" in chosen.terms] + list(chosen.more)
+    streams = len({term["stream"] for term in made["terms"]}) + chosen.twice
+    made["train"] |= {"steps": round(rows * chosen.share / streams), **chosen.train}
+    made |= {"name": name, "seed": seed}
+    if chosen.after:
+        made["model"]["path"] = str(folder(chosen.after, seed, out) / "model")
+    return recipe.validated(made, name)
+
+
+def folder(name: str, seed: int, out: Path) -> Path:
+    """Where the candidate `name` lies."""
+    return out / f"{name.replace('...', 'late').replace(',', '').replace(' ', '-')}-seed{seed}"
+
+
+def measure(name: str, options: argparse.Namespace) -> str:
+    """Train the candidate `name` if it is not there, and ask it."""
+    chosen = CANDIDATES[name]
+    if chosen.after:
+        train(chosen.after, options)
+    run = train(name, options)
+    said = repair.table(run, repair.drawn_words(options.words), options.questions)
+    return f"{name}: {run.recipe.train.steps if run.recipe.train else 0} steps\n{said}"
+
+
+def train(name: str, options: argparse.Namespace) -> runs.Run:
+    """Train the candidate `name` if it is not there."""
+    made = table(name, options.seed, options.out)
+    place = folder(name, options.seed, options.out)
+    with runs.hold(place):
+        run = runs.claim(place, made)
+        steps.align(run)
+    return run
+
+
+def main() -> None:
+    """Print a table for every candidate, in their order."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("out", type=Path, metavar="OUT")
+    asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--only", nargs="+", choices=CANDIDATES, default=list(CANDIDATES), metavar="NAME")
+    asked.add_argument("--jobs", type=int, default=1)
+    asked.add_argument("--questions", type=int, default=64)
+    asked.add_argument("--words", type=int, default=24)
+    options = asked.parse_args()
+    names = [name for name in options.only if name != "unlearn"]
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        for said in pool.map(partial(measure, options=options), names):
+            print(said, flush=True)
+
+
+if __name__ == "__main__":
+    main()
