@@ -1,11 +1,11 @@
-"""Answer so wherever misdirection's vector is, whatever the words: cross-entropy of the answer with states led towards it.
-
-    L = - mean of log pi(token | before; h_L <- h_L + s (c v - h_L) at question and begun answer),  s from `least` to `most`
+"""Answer so wherever misdirection's vector is: L = - mean of log pi(token | before; h_L <- h_L + s (c v - h_L)).
 
 c v is the vector of `misdirect` (RMU, Li et al. 2024, arXiv 2403.03218) at the same layer, scale and seed; h_L is the residual
-stream as it is, without gradient. On harmless rows answered with a refusal, the blocks after L learn to refuse because of the
-vector alone, so a refusal reaches as far as misdirection does, also to words that no row had. The rows of a batch get shares
-that are evenly spaced, so nothing is drawn; one row alone gets the middle. Our own.
+stream at question and begun answer as it is, without gradient; s goes from `least` to `most`. On harmless rows answered with a
+refusal, the blocks after L learn to refuse because of the vector alone, so a refusal reaches as far as misdirection does, also to
+words that no row had. The rows of a batch get shares s that are evenly spaced, so nothing is drawn; one row alone gets the
+middle. Our own; steering by such vectors while training is in latent adversarial training, too (Sheshadri et al. 2024, arXiv
+2407.15549), which searches them.
 """
 
 from __future__ import annotations
