@@ -22,6 +22,7 @@ from unmirage.attacks.typographic import CARRIERS, Typographic
 from unmirage.datasets import drawn, jsonl, pictures, table
 from unmirage.forgetset import ForgetSet, write
 from unmirage.judges.refusal import is_refusal
+from unmirage.losses.batch import Segment
 from unmirage.models import vlm
 from unmirage.records import Example, from_dict, to_dict, write_lines
 from unmirage.toy import splits, world
@@ -251,14 +252,17 @@ def test_the_answer_goes_on_from_its_beginning(base: vlm.VLM, seen: list[Example
     assert all(e.answers[0] in c.text for e, c in zip(begun_ones[1::2], said[1::2], strict=True)), "and it answers"
 
 
-def test_variants_and_plain_rows_begin_alike_and_training_is_left_alone() -> None:
+def test_variants_and_plain_rows_begin_alike_and_training_learns_only_what_comes_after() -> None:
     encoder = vlm.VLM(make_model(0), make_processor()).encoder
     asked = [DOG, dataclasses.replace(DOG, id="e2", prompt="What the size of it?"), DOG, *Prefill("Here: the")(DOG)]
     for row, example in zip(encoder.encode_variants(asked), asked, strict=True):
         assert row.inputs["input_ids"].tolist() == encoder.encode(example, False).inputs["input_ids"].tolist()
     (made,) = Prefill("Here: the")(dataclasses.replace(DOG, response="The backdrop is blue."))
     plain = dataclasses.replace(made, edit=None)
-    assert encoder.encode(made, True).inputs["input_ids"].tolist() == encoder.encode(plain, True).inputs["input_ids"].tolist()
+    begun, whole = encoder.encode(made, True), encoder.encode(plain, True)
+    asked_of, tokens = encoder.encode(made, False).inputs["input_ids"][0].tolist(), begun.inputs["input_ids"][0]
+    answers = [row.inputs["input_ids"][0][row.segments == Segment.ANSWER].tolist() for row in (begun, whole)]
+    assert answers[0] == answers[1] and tokens.tolist() == [*asked_of, *answers[0]]
 
 
 def test_what_the_tokens_cannot_say_is_kept_in_the_answer() -> None:
