@@ -10,7 +10,6 @@ already is not trained again. What is printed is explained in benchmarks/repair.
 from __future__ import annotations
 
 import argparse
-import copy
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -70,7 +69,7 @@ CANDIDATES = {
 
 def table(name: str, seed: int, out: Path) -> recipe.Recipe:
     """The recipe of the candidate `name`."""
-    chosen, made = CANDIDATES[name], copy.deepcopy(recipe.read("toy-repair"))
+    chosen, made = CANDIDATES[name], recipe.read("toy-repair")
     rows = made["train"]["steps"] * len({term["stream"] for term in made["terms"]})
     made["terms"] = [term for term in made["terms"] if f"{term['term']}({term['stream']})" in chosen.terms] + list(chosen.more)
     streams = len({term["stream"] for term in made["terms"]}) + chosen.twice
@@ -92,8 +91,8 @@ def measure(name: str, options: argparse.Namespace) -> str:
     if chosen.after:
         train(chosen.after, options)
     run = train(name, options)
-    said = repair.table(run, repair.drawn_words(options.words), options.questions)
-    return f"{name}: {run.recipe.train.steps if run.recipe.train else 0} steps\n{said}"
+    assert run.recipe.train is not None
+    return f"{name}: {run.recipe.train.steps} steps\n{repair.table(run, repair.drawn_words(options.words), options.questions)}"
 
 
 def train(name: str, options: argparse.Namespace) -> runs.Run:
@@ -108,17 +107,17 @@ def train(name: str, options: argparse.Namespace) -> runs.Run:
 
 def main() -> None:
     """Print a table for every candidate, in their order."""
+    asked_for = [name for name in CANDIDATES if name not in {candidate.after for candidate in CANDIDATES.values()}]
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("out", type=Path, metavar="OUT")
     asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--only", nargs="+", choices=CANDIDATES, default=list(CANDIDATES), metavar="NAME")
+    asked.add_argument("--only", nargs="+", choices=asked_for, default=asked_for, metavar="NAME")
     asked.add_argument("--jobs", type=int, default=1)
     asked.add_argument("--questions", type=int, default=64)
     asked.add_argument("--words", type=int, default=24)
     options = asked.parse_args()
-    names = [name for name in options.only if name != "unlearn"]
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        for said in pool.map(partial(measure, options=options), names):
+        for said in pool.map(partial(measure, options=options), options.only):
             print(said, flush=True)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import repair
 
-from unmirage import recipe, runs, steps
+from unmirage import recipe, runs, steps, words
 from unmirage.metrics.intervals import wilson
 from unmirage.models.vlm import VLM
 from unmirage.questions import examples_of
@@ -35,16 +35,16 @@ def main() -> None:
     policy = steps.open_model(run)
     assert isinstance(policy, VLM)
     benign = examples_of(run, "benign")
-    words = [word for word in repair.drawn_words(options.words) if word not in LACKED]
+    openers = [word for word in repair.drawn_words(options.words) if word not in LACKED]
     for name, some in {
-        "known": [e for e in benign if not set(said(e.prompt)) & LACKED],
-        "lacked": [e for e in benign if set(said(e.prompt)) & LACKED],
+        "known": [e for e in benign if not lacks(e.prompt)],
+        "lacked": [e for e in benign if lacks(e.prompt)],
     }.items():
-        answers = repair.answers(policy, some, words)
+        answers = repair.answers(policy, some, openers)
         for measure, (does, _) in repair.MEASURES["benign"].items():
             shares = {word: repair.share(does, found) for word, found in answers.items()}
             low, high = wilson(round(shares[""] * len(some) / 100), len(some))
-            mean = sum(value for word, value in shares.items() if word) / len(words)
+            mean = sum(value for word, value in shares.items() if word) / len(openers)
             print(
                 f"{name:7} n {len(some):3}  {measure:8} plain {shares['']:5.1f} [{100 * low:.0f}-{100 * high:.0f}]"
                 f"  what {shares['what']:5.1f}  mean over words {mean:5.1f}",
@@ -55,7 +55,7 @@ def main() -> None:
 def trained(folder: Path, seed: int) -> runs.Run:
     """`toy-repair` without the words in `LACKED`, trained in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [row for row in splits.load("", "retain-wide-opener", seed) if not set(said(row.prompt)) & LACKED]
+    rows = [row for row in splits.load("", "retain-wide-opener", seed) if not lacks(row.prompt)]
     kept = (folder / "retain.jsonl").resolve()
     runs.write_whole(kept, write_lines(rows))
     made = recipe.read("toy-repair")
@@ -68,9 +68,9 @@ def trained(folder: Path, seed: int) -> runs.Run:
     return run
 
 
-def said(prompt: str) -> list[str]:
-    """The words of a question, in lower case."""
-    return prompt.lower().strip(".?").split()
+def lacks(prompt: str) -> bool:
+    """Whether a question holds a word in `LACKED`."""
+    return bool({word.lower() for word in words.words(prompt)} & LACKED)
 
 
 if __name__ == "__main__":

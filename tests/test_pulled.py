@@ -15,7 +15,7 @@ from unmirage.attacks.prefill import begun
 from unmirage.losses import Pulled
 from unmirage.losses.batch import Batch, Segment, among, selected
 from unmirage.losses.pulled import shares
-from unmirage.losses.steering import Pull, control_vector, drawn
+from unmirage.losses.steering import Pull
 from unmirage.models.fitting import lengths
 from unmirage.models.noise import NoisyWords
 from unmirage.models.reference import CachedReference, NotKeptError, Reference, wanted_by
@@ -76,8 +76,7 @@ def test_what_is_begun_is_read_and_not_learnt(policy: VLM) -> None:
 
 
 def told(policy: VLM, batch: Batch, share: Tensor, layer: int = 2) -> Tensor:
-    target = control_vector(drawn(torch.zeros(128), 0), 40.0)
-    return policy.pulled_logprobs(batch, selected(batch.segments, "answer"), Pull(layer, target, share))
+    return policy.pulled_logprobs(batch, selected(batch.segments, "answer"), Pull(layer, 40.0, 0, share))
 
 
 def test_nothing_is_led_without_a_share(policy: VLM, batch: Batch) -> None:
@@ -93,14 +92,15 @@ def test_nothing_is_led_without_a_share(policy: VLM, batch: Batch) -> None:
 @pytest.mark.parametrize("layer", [1, 2, 3])
 def test_what_the_next_block_sees(policy: VLM, batch: Batch, layer: int) -> None:
     words = among(batch.segments, Segment.QUESTION, Segment.BEGUN)
-    target = control_vector(drawn(torch.zeros(128), 0), 40.0)
+    uniform = torch.rand(128, generator=torch.Generator().manual_seed(0))
+    target = 40.0 * uniform / uniform.norm()
     before = policy.hidden(batch, layer).detach()
     after = [*policy.blocks()[1:], policy.model.get_decoder().norm][layer - 1]
     seen: list[Tensor] = []
     run = after.forward
     after.forward = lambda *given, **named: (seen.append(given[0] if given else named["hidden_states"]), run(*given, **named))[1]
     try:
-        policy.pulled_logprobs(batch, selected(batch.segments, "answer"), Pull(layer, target, 0.25 * words.float()))
+        policy.pulled_logprobs(batch, selected(batch.segments, "answer"), Pull(layer, 40.0, 0, 0.25 * words.float()))
     finally:
         after.forward = run
     torch.testing.assert_close(seen[0][words], before[words] + 0.25 * (target - before[words]))
@@ -119,6 +119,21 @@ def test_no_gradient_goes_below_what_is_led(policy: VLM, batch: Batch) -> None:
     assert norms["everywhere"] == 0.0 < norms["words"] and norms["nowhere"] > 0.0
 
 
+def test_recomputed_activations_give_the_same_gradient(policy: VLM, batch: Batch) -> None:
+    """Blocks run again on the way back must see the led states again. The control: those of no pull are others."""
+    share, found = torch.full(batch.segments.shape, 0.5), []
+    for recomputed, pulled in ((False, True), (True, True), (False, False)):
+        some = VLM(make_model(0), make_processor())
+        if recomputed:
+            some.recompute_activations()
+        some.model.train()
+        weight = some.blocks()[1].mlp.down_proj.weight
+        (gradient,) = torch.autograd.grad(told(some, batch, share * pulled, layer=1).sum(), weight)
+        found.append(gradient)
+    torch.testing.assert_close(found[0], found[1])
+    assert not torch.allclose(found[0], found[2], rtol=0.1)
+
+
 def test_no_such_layer(policy: VLM, batch: Batch) -> None:
     with pytest.raises(ModelError, match="layer 4 does not exist"):
         told(policy, batch, torch.zeros(batch.segments.shape), layer=4)
@@ -129,9 +144,8 @@ def test_the_term_is_the_cross_entropy_of_led_states(policy: VLM, batch: Batch) 
     reference = Reference(VLM(make_model(1), make_processor()), adapter=False)
     words, counted = among(batch.segments, Segment.QUESTION, Segment.BEGUN), selected(batch.segments, "answer")
     length = reference.hidden(batch, 2)[words].norm(dim=-1).mean()
-    uniform = torch.rand(128, generator=torch.Generator().manual_seed(7))
     share = torch.tensor([[0.2], [0.4], [0.6]]) * words
-    found = policy.pulled_logprobs(batch, counted, Pull(2, uniform / uniform.norm() * 3 * length, share)).detach()
+    found = policy.pulled_logprobs(batch, counted, Pull(2, 3 * length, 7, share)).detach()
     expected = float(torch.stack([-row[mask].mean() for row, mask in zip(found, counted, strict=True)]).mean())
     term = Pulled(2, 3.0, adaptive=True, direction_seed=7, least=0.1, most=0.7)
     assert float(term(policy, reference, batch).detach()) == pytest.approx(expected, rel=1e-5)
@@ -140,7 +154,7 @@ def test_the_term_is_the_cross_entropy_of_led_states(policy: VLM, batch: Batch) 
 
 def test_noise_and_led_states_go_together(policy: VLM, batch: Batch) -> None:
     share = torch.full(batch.segments.shape, 0.3)
-    pull = Pull(2, torch.ones(128), share)
+    pull = Pull(2, 11.3, 0, share)
     counted = selected(batch.segments, "answer")
     with torch.no_grad():
         plain = policy.pulled_logprobs(batch, counted, pull)
@@ -150,9 +164,10 @@ def test_noise_and_led_states_go_together(policy: VLM, batch: Batch) -> None:
 
 def test_a_cache_keeps_the_length_and_says_what_it_does_not_keep(policy: VLM, batch: Batch, tmp_path: Path) -> None:
     assert wanted_by([Pulled(2, 4.0, adaptive=True)], policy, batch) == [Wanted(2, False, "")]
+    assert wanted_by([Pulled(2, 4.0)], policy, batch) == []  # a fixed scale asks nothing
     cached = CachedReference(ReferenceCache(tmp_path, policy.model), [], 128)
     with pytest.raises(NotKeptError, match="led elsewhere"):
-        cached.pulled_logprobs(batch, selected(batch.segments, "answer"), Pull(1, torch.ones(128), torch.zeros(1)))
+        cached.pulled_logprobs(batch, selected(batch.segments, "answer"), Pull(1, 1.0, 0, torch.zeros(1)))
 
 
 def test_begun_rows_are_cut_at_words_of_their_own_response(tmp_path: Path) -> None:
@@ -173,9 +188,12 @@ def test_begun_rows_are_cut_at_words_of_their_own_response(tmp_path: Path) -> No
 
 
 def test_a_row_without_response_cannot_be_begun(tmp_path: Path) -> None:
+    """And it does no harm where the limit leaves it out."""
     path = tmp_path / "rows.jsonl"
-    path.write_text(json.dumps({"id": "a", "prompt": "What?"}) + "\n", encoding="utf-8")
-    assert list(read_lines(path, Example))
+    lines = [{"id": "b", "prompt": "What?", "response": "It is."}, {"id": "a", "prompt": "What?"}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert len(list(read_lines(path, Example))) == 2
+    assert len(sources.load(Source(format="jsonl", path=str(path), begun=REFUSAL, limit=1), 0, tmp_path)) == 1
     with pytest.raises(ValueError, match="example a has no response that could be begun"):
         sources.load(Source(format="jsonl", path=str(path), begun=REFUSAL), 0, tmp_path)
 

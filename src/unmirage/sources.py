@@ -9,9 +9,8 @@ import re
 from pathlib import Path
 
 from unmirage import datasets
-from unmirage.attacks.prefill import Prefill
 from unmirage.balance import balance, redraw
-from unmirage.records import Example
+from unmirage.records import Edit, Example
 from unmirage.settings import Source
 from unmirage.words import first_word
 
@@ -38,9 +37,8 @@ def load(source: Source, seed: int, folder: Path) -> list[Example]:
         found = [example for example in found if example.unsafe is (source.label == "unsafe")]
     if source.shuffle:
         random.Random(f"shuffle/{seed}").shuffle(found)
-    if source.begun:
-        found = [_begun(example, source.begun, seed) for example in found]
-    return found[: source.limit]
+    found = found[: source.limit]
+    return [_begun(example, source.begun, seed) for example in found] if source.begun else found
 
 
 def _begun(example: Example, text: str, seed: int) -> Example:
@@ -57,8 +55,8 @@ def _begun(example: Example, text: str, seed: int) -> Example:
     response = str(example.response)
     at = random.Random(f"begun/{example.id}/{seed}").choice([word.start() for word in re.finditer(r"\S+", response)])
     opening = response[:at].strip()
-    made = Prefill(opening)(example)[0] if opening else example
-    return dataclasses.replace(made, id=example.id, response=text)
+    edit = Edit(example.id, "prefill", opening) if opening else example.edit
+    return dataclasses.replace(example, edit=edit, response=text)
 
 
 @functools.lru_cache(maxsize=4)

@@ -18,7 +18,7 @@ from torch import Tensor
 from unmirage.losses.batch import Batch, Mask, Segment, among, selected
 from unmirage.losses.policy import Policy
 from unmirage.losses.reduction import Reduce, reduce_tokens
-from unmirage.losses.steering import Pull, control_vector, drawn, mean_length
+from unmirage.losses.steering import Pull, mean_length
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Pulled:
             raise ValueError(f"the shares of the way go from {self.least:g} to {self.most:g}: 0 <= least <= most <= 1 is wanted")
 
     def __call__(self, policy: Policy, reference: Policy, batch: Batch) -> Tensor:
-        """The loss of `batch`; the reference is asked for the length of its states, if `adaptive`, and else for their width."""
+        """The loss of `batch`; the reference is asked only if `adaptive`."""
         counted, words = selected(batch.segments, self.mask), among(batch.segments, Segment.QUESTION, Segment.BEGUN)
-        states = reference.hidden(batch, self.layer)
-        scale = self.scale * mean_length(states, words) if self.adaptive else self.scale
-        target = control_vector(drawn(states, self.direction_seed), scale)
-        share = shares(len(states), self.least, self.most).to(states.device)[:, None] * words
-        told = policy.pulled_logprobs(batch, counted, Pull(self.layer, target, share))
+        scale: float | Tensor = self.scale
+        if self.adaptive:
+            scale = self.scale * mean_length(reference.hidden(batch, self.layer), words)
+        share = shares(len(words), self.least, self.most).to(words.device)[:, None] * words
+        told = policy.pulled_logprobs(batch, counted, Pull(self.layer, scale, self.direction_seed, share))
         return reduce_tokens(-told, counted, self.reduce).mean()
 
 

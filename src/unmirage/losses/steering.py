@@ -17,11 +17,18 @@ or the `norm`, not squared, as in circuit breakers."""
 
 @dataclass(frozen=True)
 class Pull:
-    """States after block `layer`, moved by `share` (B, S) of the way to `target` (H,)."""
+    """States after block `layer`, moved by `share` (B, S) of the way to `scale` times the unit vector drawn from `seed`."""
 
     layer: int
-    target: Tensor
+    scale: float | Tensor
+    seed: int
     share: Tensor
+
+    def led(self, states: Tensor) -> Tensor:
+        """`states` (B, S, H), moved; cut off from what made them where they are."""
+        target = control_vector(drawn(states, self.seed), self.scale).to(states.dtype)
+        kept, share = states.detach(), self.share[..., None]
+        return torch.where(share > 0, kept + share.to(states.dtype) * (target - kept), states)
 
 
 def control_vector(uniform: Tensor, scale: float | Tensor) -> Tensor:

@@ -33,6 +33,7 @@ from unmirage import recipe
 from unmirage.losses.batch import Batch
 from unmirage.losses.steering import Pull
 from unmirage.models import loading, trained
+from unmirage.models.changing import changed
 from unmirage.models.encoding import Encoder
 from unmirage.models.named import ready
 from unmirage.records import Completion, Example
@@ -177,20 +178,8 @@ class VLM:
             ModelError: there is no such layer.
         """
         self.must_have([pull.layer])
-        share = pull.share[..., None]
-
-        def lead(_module: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
-            states = positional[0] if positional else named["hidden_states"]
-            kept = states.detach()
-            led = torch.where(share > 0, kept + share.to(states.dtype) * (pull.target.to(states.dtype) - kept), states)
-            return ((led, *positional[1:]), named) if positional else (positional, named | {"hidden_states": led})
-
-        after = [*self.blocks()[1:], self.model.get_decoder().norm]
-        handle = after[pull.layer - 1].register_forward_pre_hook(lead, with_kwargs=True)
-        try:
+        with changed([self.blocks()[pull.layer - 1]], pull.led):
             return self.answer_logprobs(batch, counted)[0]
-        finally:
-            handle.remove()
 
     def must_have(self, layers: Sequence[int]) -> None:
         """Make sure that `layers` exist.

@@ -8,13 +8,13 @@ The control is a random direction.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from unmirage.models.changing import changed
 from unmirage.models.vlm import VLM
 
 
@@ -35,17 +35,10 @@ def drawn(width: int, seed: int) -> Tensor:
 @contextmanager
 def ablated(policy: VLM, direction: Tensor) -> Iterator[None]:
     """Inside, no decoder block of `policy` leaves anything along `direction`."""
-    with ExitStack() as stack:
-        for block in policy.blocks():
-            stack.callback(block.register_forward_hook(_without(direction)).remove)
-        yield
 
-
-def _without(direction: Tensor) -> Callable[[nn.Module, Any, Any], Any]:
-    def hook(_module: nn.Module, _given: Any, made: Any) -> Any:
-        states = made[0] if isinstance(made, tuple) else made
+    def without(states: Tensor) -> Tensor:
         unit = direction.to(states.device, states.dtype)
-        states = states - (states @ unit)[..., None] * unit
-        return (states, *made[1:]) if isinstance(made, tuple) else states
+        return states - (states @ unit)[..., None] * unit
 
-    return hook
+    with changed(policy.blocks(), without):
+        yield
