@@ -198,6 +198,16 @@ def test_a_row_without_response_cannot_be_begun(tmp_path: Path) -> None:
         sources.load(Source(format="jsonl", path=str(path), begun=REFUSAL), 0, tmp_path)
 
 
+def test_nothing_but_space_is_no_response(policy: VLM) -> None:
+    """Neither to learn from nor to be counted; the control: one word is."""
+    row = splits.load("", "retain", 0)[0]
+    for blank in (None, "", " \n "):
+        for does in (lambda e: policy.encoder.encode(e, True), lambda e: lengths(policy.encoder, [e], True)):
+            with pytest.raises(ValueError, match=f"example {row.id} has no response to learn from"):
+                does(dataclasses.replace(row, response=blank))
+    assert len(policy.encoder.learnt_tokens(dataclasses.replace(row, response=" no "))) == 2
+
+
 def test_repair_names_what_it_plants() -> None:
     chosen = recipe.load("toy-repair")
     planted = next(term for term in chosen.terms if term.term == "pulled")

@@ -87,9 +87,7 @@ class Encoder:
         """
         row = self._begun(self._prompt(example, self._picture(example)))
         if with_response:
-            if not example.response:
-                raise ValueError(f"example {example.id} has no response to learn from")
-            row = self.lengthen(row, self._learnt(example.response))
+            row = self.lengthen(row, self.learnt_tokens(example))
         return self._fitting(row)
 
     def encode_variants(self, examples: Sequence[Example]) -> list[Row]:
@@ -174,9 +172,15 @@ class Encoder:
         """Whether only the beginning of the response of `example` is learnt."""
         return self.learnt is not None and len(self.tokens(example.response or "")) > self.learnt
 
-    def _learnt(self, response: str) -> list[int]:
-        """The tokens of `response` that are learnt, and its end; where it is cut off, that it ends there is not learnt."""
-        tokens = [*self.tokens(response), self.tokenizer.eos_token_id]
+    def learnt_tokens(self, example: Example) -> list[int]:
+        """The tokens of its response that are learnt, and its end; where it is cut off, that it ends there is not learnt.
+
+        Raises:
+            ValueError: it has no response, or one without a word.
+        """
+        if not (example.response or "").strip():
+            raise ValueError(f"example {example.id} has no response to learn from")
+        tokens = [*self.tokens(str(example.response)), self.tokenizer.eos_token_id]
         return tokens if self.learnt is None or len(tokens) <= self.learnt + 1 else tokens[: self.learnt]
 
     def _picture(self, example: Example) -> Image.Image | None:

@@ -63,9 +63,4 @@ def _after(encoder: Encoder, example: Example, with_response: bool) -> int:
     """The tokens after the prompt."""
     opening = begun(example)
     before = len(encoder.tokens(opening)) if opening else 0
-    if not with_response:
-        return before
-    if not example.response:
-        raise ValueError(f"example {example.id} has no response to learn from")
-    count, most = len(encoder.tokens(example.response)) + 1, encoder.learnt
-    return before + (count if most is None or count <= most + 1 else most)
+    return before + (len(encoder.learnt_tokens(example)) if with_response else 0)
